@@ -1,0 +1,332 @@
+"""The durable record: an append-only chain of events, and the orders, fills and signals they add up to.
+
+Each event row carries the SHA-256 of its own content and of the row before it, so that a changed, missing or inserted
+row breaks the chain from there on. All writes of a block are buffered and go out in one transaction at its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from Execution.common import clock
+from Execution.common.order import ZERO, OrderRecord
+from Execution.common.store import Database
+
+_SCHEMA_1 = """
+CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE events(
+    seq INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, rid INTEGER NOT NULL,
+    body BLOB NOT NULL, hash BLOB NOT NULL);
+CREATE TABLE orders(
+    rid INTEGER PRIMARY KEY, client_order_id TEXT NOT NULL UNIQUE, exchange TEXT NOT NULL, symbol TEXT NOT NULL,
+    side TEXT NOT NULL, type TEXT NOT NULL, amount TEXT NOT NULL, price TEXT, stop_price TEXT, terms TEXT NOT NULL,
+    status TEXT NOT NULL, order_id TEXT, filled TEXT NOT NULL, average_price TEXT, fee TEXT NOT NULL,
+    fee_currency TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL, deadline REAL NOT NULL,
+    strategy TEXT NOT NULL, outcome TEXT NOT NULL, options TEXT, owner TEXT NOT NULL, key TEXT);
+CREATE INDEX orders_by_order_id ON orders(order_id) WHERE order_id IS NOT NULL;
+CREATE INDEX orders_by_key ON orders(key) WHERE key IS NOT NULL;
+CREATE TABLE fills(
+    exchange TEXT NOT NULL, symbol TEXT NOT NULL, trade_id TEXT NOT NULL, rid INTEGER NOT NULL, order_id TEXT NOT NULL,
+    side TEXT NOT NULL, amount TEXT NOT NULL, price TEXT NOT NULL, fee TEXT NOT NULL, fee_currency TEXT NOT NULL,
+    maker INTEGER NOT NULL, time REAL NOT NULL, PRIMARY KEY(exchange, symbol, trade_id)) WITHOUT ROWID;
+CREATE TABLE signals(
+    key TEXT PRIMARY KEY, digest TEXT NOT NULL, owner TEXT NOT NULL, created REAL NOT NULL, answer BLOB) WITHOUT ROWID;
+CREATE TABLE inbox(source TEXT PRIMARY KEY, position INTEGER NOT NULL, updated REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE days(exchange TEXT, day TEXT, equity TEXT NOT NULL, PRIMARY KEY(exchange, day)) WITHOUT ROWID;
+"""
+MIGRATIONS = (_SCHEMA_1,)
+
+_FIELDS = (
+    "rid, client_order_id, exchange, symbol, side, type, amount, price, stop_price, terms, status, order_id, filled, "
+    "average_price, fee, fee_currency, created, updated, deadline, strategy, outcome, options"
+)
+_INSERT_EVENT = "INSERT INTO events(seq, time, kind, rid, body, hash) VALUES(?,?,?,?,?,?)"
+_INSERT_ORDER = f"INSERT INTO orders({_FIELDS}, owner, key) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_UPDATE_ORDER = (
+    "UPDATE orders SET status=?, order_id=?, filled=?, average_price=?, fee=?, fee_currency=?, updated=?, deadline=?, "
+    "outcome=? WHERE rid=?"
+)
+_INSERT_FILL = "INSERT OR IGNORE INTO fills VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
+_ORIGIN = b"\0" * 32
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+_decode = msgspec.json.decode
+
+
+class Event(NamedTuple):
+    """One row of the chain."""
+
+    seq: int
+    time: float
+    kind: str
+    rid: int
+    body: bytes
+    hash: bytes
+
+
+class FillRow(NamedTuple):
+    """One execution as the store keeps it: exact decimal text."""
+
+    exchange: str
+    symbol: str
+    trade_id: str
+    rid: int
+    order_id: str
+    side: str
+    amount: str
+    price: str
+    fee: str
+    fee_currency: str
+    maker: int
+    time: float
+
+
+class Journal:
+    """The orders' store. Every write happens inside `with journal.writing():`."""
+
+    def __init__(self, path: str, *, durability: str = "NORMAL", timeout: float = 5.0) -> None:
+        """Remember where the file is; it is opened at the first use."""
+        self.database = Database(path, MIGRATIONS, durability=durability, timeout=timeout)
+        self.lock = self.database.lock
+        self.on_foreign: Callable[[list[Event]], None] | None = None
+        self._sequence = -1
+        self._head = _ORIGIN
+        self._depth = 0
+        self._events: list[tuple[Any, ...]] = []
+        self._inserts: list[tuple[Any, ...]] = []
+        self._updates: list[tuple[Any, ...]] = []
+        self._fills: list[FillRow] = []
+
+    # -- writing
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the store for writing; what other processes appended is handed to `on_foreign` first."""
+        with self.database as connection:
+            self._depth += 1
+            try:
+                if self._depth == 1:
+                    self._catch_up(connection)
+                yield
+                if self._depth == 1:
+                    self._flush(connection)
+            except BaseException:
+                self._forget()
+                raise
+            finally:
+                self._depth -= 1
+
+    def append(self, kind: str, rid: int, body: bytes, time: float) -> None:
+        """Add an event to the chain."""
+        sequence = self._sequence + 1
+        self._head = digest = _digest(self._head, sequence, time, kind, rid, body)
+        self._sequence = sequence
+        self._events.append((sequence, time, kind, rid, body, digest))
+
+    def insert_order(self, order: OrderRecord, owner: str, key: str | None) -> None:
+        """Record a new order with its `intent` event."""
+        self._inserts.append((*_columns(order), owner, key))
+        self.append("intent", order.rid, _encode(order), order.created)
+
+    def update_order(self, order: OrderRecord, kind: str, body: dict[str, Any]) -> None:
+        """Record what became of an order, with an event of this kind."""
+        average = order.average_price
+        self._updates.append(
+            (
+                order.status,
+                order.order_id or None,
+                str(order.filled),
+                None if average is None else str(average),
+                str(order.fee),
+                order.fee_currency,
+                order.updated,
+                order.deadline,
+                order.outcome,
+                order.rid,
+            )
+        )
+        self.append(kind, order.rid, _encode(body), order.updated)
+
+    def insert_fills(self, fills: list[FillRow]) -> None:
+        """Record executions; one that is already known by its trade id is not stored again."""
+        self._fills += fills
+
+    def note(self, kind: str, body: dict[str, Any]) -> None:
+        """Add an event that belongs to no order."""
+        self.append(kind, 0, _encode(body), clock.now())
+
+    def execute(self, sql: str, parameters: tuple[Any, ...]) -> int:
+        """Run one more statement inside the transaction; answer the number of rows changed."""
+        return self.database.connection.execute(sql, parameters).rowcount
+
+    def _catch_up(self, connection: Any) -> None:
+        row = connection.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone() or (0, _ORIGIN)
+        if row[0] == self._sequence and row[1] == self._head:
+            return
+        before, (self._sequence, self._head) = self._sequence, row
+        if self.on_foreign is not None:
+            self.on_foreign(self.events(before) if before >= 0 else [])
+
+    def _flush(self, connection: Any) -> None:
+        if self._inserts:
+            connection.executemany(_INSERT_ORDER, self._inserts)
+        if self._updates:
+            connection.executemany(_UPDATE_ORDER, self._updates)
+        if self._fills:
+            connection.executemany(_INSERT_FILL, self._fills)
+        if self._events:
+            connection.executemany(_INSERT_EVENT, self._events)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._events, self._inserts, self._updates, self._fills = [], [], [], []
+
+    def _forget(self) -> None:
+        # The transaction is lost, and with it the sequence and head kept in memory.
+        self._clear()
+        self._sequence, self._head = -1, _ORIGIN
+
+    # -- reading
+
+    @property
+    def sequence(self) -> int:
+        """The last event this process has seen or written; -1 before the first look."""
+        return self._sequence
+
+    def events(self, after: int = 0, rid: int | None = None) -> list[Event]:
+        """Answer the events after a sequence number, of one order or of all."""
+        sql, parameters = "SELECT seq, time, kind, rid, body, hash FROM events WHERE seq > ?", [after]
+        if rid is not None:
+            sql, parameters = sql + " AND rid = ?", [after, rid]
+        return [Event(*row) for row in self.database.read(sql + " ORDER BY seq", parameters)]
+
+    def orders(self, where: str = "", parameters: tuple[Any, ...] = ()) -> list[OrderRecord]:
+        """Answer stored orders by a condition, oldest first."""
+        rows = self.database.read(f"SELECT {_FIELDS} FROM orders {where} ORDER BY rid", parameters)  # noqa: S608
+        return [_record(row) for row in rows]
+
+    def owner_of(self, rid: int) -> str:
+        """Answer which process recorded the intent of an order."""
+        rows = self.database.read("SELECT owner FROM orders WHERE rid = ?", (rid,))
+        return rows[0][0] if rows else ""
+
+    def fills(self, where: str = "", parameters: tuple[Any, ...] = ()) -> list[FillRow]:
+        """Answer stored executions by a condition, oldest first."""
+        rows = self.database.read(f"SELECT * FROM fills {where} ORDER BY time, trade_id", parameters)  # noqa: S608
+        return [FillRow(*row) for row in rows]
+
+    def last_rid(self) -> int:
+        """Answer the number of the newest order."""
+        return int(self.database.read("SELECT coalesce(max(rid), 0) FROM orders")[0][0])
+
+    def get_meta(self, name: str) -> str | None:
+        """Answer a stored value."""
+        rows = self.database.read("SELECT value FROM meta WHERE name = ?", (name,))
+        return rows[0][0] if rows else None
+
+    def set_meta(self, name: str, value: str) -> None:
+        """Store a value; inside a writing block."""
+        self.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (name, value))
+
+    def chain(self) -> Iterator[tuple[Event, str]]:
+        """Walk the whole chain; with each event comes "" or what is wrong with it."""
+        head, expected = _ORIGIN, 1
+        while rows := self.database.read(
+            "SELECT seq, time, kind, rid, body, hash FROM events WHERE seq >= ? ORDER BY seq LIMIT 5000", (expected,)
+        ):
+            for event in map(Event._make, rows):
+                problem = _problem(event, expected, head)
+                yield event, problem
+                head, expected = event.hash, event.seq + 1
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self.lock:
+            self.database.close()
+            self._forget()
+
+
+def decode_event(event: Event) -> dict[str, Any]:
+    """Answer the content of an event."""
+    body: dict[str, Any] = _decode(event.body)
+    return body
+
+
+def decode_intent(event: Event) -> OrderRecord:
+    """Answer the order that an `intent` event recorded."""
+    return msgspec.json.decode(event.body, type=OrderRecord)
+
+
+def _problem(event: Event, expected: int, head: bytes) -> str:
+    if event.seq != expected:
+        return f"events {expected} to {event.seq - 1} are missing"
+    if event.hash != _digest(head, event.seq, event.time, event.kind, event.rid, event.body):
+        return "its content or the row before it was changed"
+    return ""
+
+
+def _digest(head: bytes, sequence: int, time: float, kind: str, rid: int, body: bytes) -> bytes:
+    return hashlib.sha256(
+        b"%b%d|%b|%b|%d|%b" % (head, sequence, repr(time).encode(), kind.encode(), rid, body)
+    ).digest()
+
+
+def _columns(order: OrderRecord) -> tuple[Any, ...]:
+    price, stop, average = order.price, order.stop_price, order.average_price
+    return (
+        order.rid,
+        order.client_order_id,
+        order.exchange,
+        order.symbol,
+        order.side,
+        order.type,
+        str(order.amount),
+        None if price is None else str(price),
+        None if stop is None else str(stop),
+        order.terms,
+        order.status,
+        order.order_id or None,
+        str(order.filled),
+        None if average is None else str(average),
+        str(order.fee),
+        order.fee_currency,
+        order.created,
+        order.updated,
+        order.deadline,
+        order.strategy,
+        order.outcome,
+        None if order.options is None else _encode(order.options),
+    )
+
+
+def _record(row: tuple[Any, ...]) -> OrderRecord:
+    return OrderRecord(
+        rid=row[0],
+        client_order_id=row[1],
+        exchange=row[2],
+        symbol=row[3],
+        side=row[4],
+        type=row[5],
+        amount=Decimal(row[6]),
+        price=None if row[7] is None else Decimal(row[7]),
+        stop_price=None if row[8] is None else Decimal(row[8]),
+        terms=row[9],
+        status=row[10],
+        order_id=row[11] or "",
+        filled=Decimal(row[12]) if row[12] != "0" else ZERO,
+        average_price=None if row[13] is None else Decimal(row[13]),
+        fee=Decimal(row[14]) if row[14] != "0" else ZERO,
+        fee_currency=row[15],
+        created=row[16],
+        updated=row[17],
+        deadline=row[18],
+        strategy=row[19],
+        outcome=row[20],
+        options=None if row[21] is None else _decode(row[21]),
+    )

@@ -1,0 +1,225 @@
+"""A SQLite file shared by threads and processes: opening, schema, transactions, and errors in our words.
+
+WAL mode. Durability NORMAL survives the death of the process at any moment; a power cut may lose the last commits
+(never the file). FULL waits for the disk at every commit and closes that gap. A connection belongs to one process:
+after a fork the child opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from Execution.common.errors import StoreError, StoreLocked, StoreTooNew
+
+_CHECKPOINT_PAGES = 10_000
+_APPLICATION_ID = 0x45584543
+_all: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+class Database:
+    """One SQLite file. Use `with database:` for a write transaction; nested blocks join the outer one."""
+
+    def __init__(
+        self, path: str, migrations: Sequence[str], *, durability: str = "NORMAL", timeout: float = 5.0
+    ) -> None:
+        """Remember where; nothing is opened before the first use.
+
+        Args:
+            path: a file, or ":memory:".
+            migrations: scripts; the n-th brings the schema from version n to n + 1.
+            durability: "NORMAL" or "FULL".
+            timeout: seconds to wait for another process's transaction.
+        """
+        self.path = path
+        self.lock = threading.RLock()
+        self._migrations = migrations
+        self._durability = durability
+        self._timeout = timeout
+        self._connection: sqlite3.Connection | None = None
+        self._forked: list[sqlite3.Connection] = []
+        self._depth = 0
+        _all.add(self)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The open connection of this process."""
+        if self._connection is None:
+            self._connection = self._open()
+        return self._connection
+
+    def __enter__(self) -> sqlite3.Connection:
+        """Begin a write transaction: from here to the end no other process writes."""
+        self.lock.acquire()
+        try:
+            connection = self.connection
+            if self._depth == 0:
+                connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            self.lock.release()
+            raise self.translate(error) from error
+        except BaseException:
+            self.lock.release()
+            raise
+        self._depth += 1
+        return connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commit, or roll back where the block raised or the commit fails."""
+        try:
+            self._depth -= 1
+            if self._depth == 0:
+                self._finish(kind is None)
+        finally:
+            self.lock.release()
+        if isinstance(error, sqlite3.Error):
+            raise self.translate(error) from error
+
+    def _finish(self, commit: bool) -> None:
+        connection = self.connection
+        if commit:
+            try:
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._roll_back(connection)
+                raise self.translate(error) from error
+        else:
+            self._roll_back(connection)
+
+    @staticmethod
+    def _roll_back(connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Answer all rows of a query."""
+        with self.lock:
+            try:
+                return self.connection.execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                raise self.translate(error) from error
+
+    def close(self) -> None:
+        """Close the file. The next use opens it again."""
+        with self.lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def translate(self, error: sqlite3.Error) -> StoreError:
+        """Say an error of SQLite in our words."""
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            return StoreLocked(f"the store {self.path} stayed locked for {self._timeout:g} s by another process")
+        if "full" in text:
+            return StoreError(f"the store {self.path} cannot grow: the disk is full")
+        if "readonly" in text or "read-only" in text:
+            return StoreError(f"the store {self.path} is read-only")
+        if "not a database" in text or "malformed" in text:
+            return StoreError(f"the store {self.path} is damaged ({text}); move it away and restore a copy")
+        return StoreError(f"the store {self.path} failed: {text}")
+
+    def _open(self) -> sqlite3.Connection:
+        self._create_private()
+        try:
+            connection = sqlite3.connect(
+                self.path,
+                timeout=self._timeout,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=128,
+            )
+        except sqlite3.Error as error:
+            raise self.translate(error) from error
+        try:
+            self._prepare(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise self.translate(error) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _create_private(self) -> None:
+        if self.path == ":memory:":
+            return
+        path = Path(self.path)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except PermissionError:
+            if not path.exists():
+                _refuse(path, "may not be written here")
+        except OSError as error:
+            _refuse(path, error.strerror or str(error))
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        owner = connection.execute("PRAGMA application_id").fetchone()[0]
+        if version > len(self._migrations):
+            raise StoreTooNew(
+                f"the store {self.path} has schema {version}, this version knows {len(self._migrations)}: upgrade it"
+            )
+        if version == 0 and owner == 0 and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            raise StoreError(f"{self.path} is a database of another program")
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={self._durability}",
+            f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
+            "temp_store=MEMORY",
+            "cache_size=-65536",
+            "foreign_keys=OFF",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        if version < len(self._migrations):
+            self._migrate(connection)
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        for script in self._migrations[version:]:
+            for statement in script.split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={len(self._migrations)}")
+        connection.execute("COMMIT")
+
+    def _after_fork(self) -> None:
+        # The parent's connection must not be touched, nor closed by the garbage collector, in the child.
+        if self._connection is not None:
+            self._forked.append(self._connection)
+            self._connection = None
+        self.lock = threading.RLock()
+        self._depth = 0
+
+
+def _refuse(path: Path, reason: str) -> None:
+    raise StoreError(f"the store {path} cannot be made: {reason}")
+
+
+def _forked_child() -> None:
+    for database in list(_all):
+        database._after_fork()
+    for callback in _fork_callbacks:
+        callback()
+
+
+_fork_callbacks: list[Callable[[], None]] = []
+
+
+def on_fork(callback: Callable[[], None]) -> None:
+    """Have `callback` called in a forked child, after its databases were reset."""
+    _fork_callbacks.append(callback)
+
+
+os.register_at_fork(after_in_child=_forked_child)
