@@ -55,7 +55,12 @@ class Request(msgspec.Struct, gc=False):
 
 
 class Order(msgspec.Struct, gc=False):
-    """A request the engine accepted, and what became of it. `cost` is the sum of amount x price over its fills."""
+    """A request the engine accepted, and what became of it. `cost` is the sum of amount x price over its fills.
+
+    `lock_price` is the price at which its remainder holds funds; `position_side` and `reducing` are what the
+    request meant for the position (a close in hedge mode reduces, said or not). `priority` counts up as orders
+    join a queue: among equal prices the lower one is served first.
+    """
 
     order_id: int
     account: str
@@ -71,6 +76,10 @@ class Order(msgspec.Struct, gc=False):
     queue_ahead: Decimal = ZERO
     locked: Decimal = ZERO
     reason: str = ""
+    lock_price: Decimal = ZERO
+    position_side: Literal["net", "long", "short"] = "net"
+    reducing: bool = False
+    priority: int = 0
 
 
 class Fill(msgspec.Struct, frozen=True, gc=False):
@@ -122,7 +131,7 @@ class Changes(msgspec.Struct):
     accounts: set[str]
 
 
-class Rejected(Exception):
+class Rejected(Exception):  # noqa: N818 - it is an answer, not a fault
     """The engine refuses; nothing changed. `code` is one of the error codes every venue uses.
 
     `reason` is a short stable word of the engine's own, the way a venue has a numeric code.
