@@ -8,7 +8,7 @@ import msgspec
 
 from .account import Account
 from .book import Book
-from .events import send
+from .reactions import send
 from .exact import ZERO
 from .margin import available, plain
 from .model import LIVE, Order, Rejected, Spec

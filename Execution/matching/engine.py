@@ -9,12 +9,13 @@ Liquidations happen on market events: a fill that leaves an account under water 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, getcontext, setcontext
 from functools import wraps
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 
-from . import admin, entry, events, views
+from . import admin, entry, reactions, views
+from . import adopt as adoption
 from .book import Book, Quotes
 from .exact import EXACT
 from .liquidation import check_marks
@@ -120,16 +121,16 @@ class Engine:
         setcontext(EXACT)
         try:
             if world.delayed:
-                events.advance(world, now)
+                reactions.advance(world, now)
             owner = world.account(account)
             book, order = entry.draft(world, owner, request, now)
             entry.admit(world, book, owner, order, arriving=not world.order_delay)
             entry.launch(world, owner, order)
             if world.order_delay:
-                events.send(world, book, order, now + world.order_delay)
+                reactions.send(world, book, order, now + world.order_delay)
             else:
                 entry.enter(world, book, owner, order, now)
-                events.after_order(world, book, now)
+                reactions.after_order(world, book, now)
             return order
         finally:
             setcontext(saved)
@@ -140,11 +141,11 @@ class Engine:
         setcontext(EXACT)
         try:
             if world.delayed:
-                events.advance(world, now)
+                reactions.advance(world, now)
             owner = world.account(account)
             order = world.live(owner, order_id)
             if world.cancel_delay:
-                events.send_cancel(world, order, now + world.cancel_delay)
+                reactions.send_cancel(world, order, now + world.cancel_delay)
             else:
                 entry.cancel(world, owner, order, now)
             return order
@@ -157,16 +158,16 @@ class Engine:
     ) -> Order:
         """Change amount (the whole, filled part included) or price. A smaller amount alone keeps the place in line."""
         world = self._world
-        events.advance(world, now)
+        reactions.advance(world, now)
         owner = world.account(account)
         order = world.live(owner, order_id)
         book = world.books[order.request.symbol]
         if world.order_delay:
             entry.check_amend(book, order, amount, price)
-            events.send_amend(world, order, amount, price, now + world.order_delay)
+            reactions.send_amend(world, order, amount, price, now + world.order_delay)
         else:
             entry.amend(world, owner, order, amount, price, now)
-            events.after_order(world, book, now)
+            reactions.after_order(world, book, now)
         return order
 
     def open_orders(self, account: str, symbol: str | None = None) -> list[Order]:
@@ -184,6 +185,21 @@ class Engine:
     def load_order(self, order: Order) -> None:
         admin.load_order(self._world, self._world.account(order.account), order)
 
+    @_exactly
+    def adopt(self, state: AccountState, orders: Sequence[Order], next_order_id: int, next_trade_id: int) -> None:
+        """Take over what another process did to a loaded account: its state, and the orders that changed."""
+        adoption.adopt(self._world, state, orders, next_order_id, next_trade_id)
+
+    def onlooker(self) -> adoption.Onlooker:
+        """Answer who takes market events that were acted on elsewhere already."""
+        return adoption.Onlooker(self._world)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether drain would tell of anything."""
+        world = self._world
+        return bool(world.changed or world.touched or world.fills)
+
     # Market
 
     @_exactly
@@ -191,7 +207,7 @@ class Engine:
         """Replace the recorded book."""
         book = self._at(symbol, now)
         book.snapshot(bids, asks, now)
-        events.react(self._world, book, now)
+        reactions.react(self._world, book, now)
 
     def on_depth(self, symbol: str, bids: Quotes, asks: Quotes, now: float, update_id: int = 0) -> None:
         """Set single levels; size 0 removes one. update_id orders depth and quotes, 0 where the feed has none."""
@@ -225,7 +241,7 @@ class Engine:
         print_trade(world, book, price, amount, aggressor, now)
         if world.short:
             cover(world, now)
-        events.after_order(world, book, now)
+        reactions.after_order(world, book, now)
         check_marks(world, book, now)
 
     @_exactly
@@ -237,11 +253,11 @@ class Engine:
     @_exactly
     def on_funding(self, symbol: str, rate: Decimal, now: float) -> None:
         """Longs pay shorts rate x notional at the mark."""
-        events.fund(self._world, self._at(symbol, now), rate, now)
+        reactions.fund(self._world, self._at(symbol, now), rate, now)
 
     @_exactly
     def advance(self, now: float) -> None:
-        events.advance(self._world, now)
+        reactions.advance(self._world, now)
 
     @_exactly
     def ticker(self, symbol: str) -> views.Ticker:
@@ -268,6 +284,6 @@ class Engine:
         saved = getcontext()
         setcontext(EXACT)
         try:
-            events.react(self._world, book, now)
+            reactions.react(self._world, book, now)
         finally:
             setcontext(saved)
