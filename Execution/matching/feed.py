@@ -79,7 +79,7 @@ class Feed:
         self._parse = parsers()
         self._direct: dict[bytes, Parser] = {}
         self._streams: dict[bytes, str] = {}
-        self._unended = False
+        self._heard = self._unended = False
         self._leapt = 0.0
         self._iterator = self._guarded()
 
@@ -108,12 +108,14 @@ class Feed:
         except (OSError, zlib.error) as error:
             fault = self._fault(f"cannot be read: {error}")
         yield from self._book.end(self.time, self.line)
-        if fault is None and not self.time:
-            fault = self._fault(f"no message of {self._symbol or 'any symbol'}; ignored streams: {sorted(self.ignored)}")
+        if fault is None and not self._heard:
+            wanted = self._symbol or "any symbol"
+            fault = self._fault(f"no message of {wanted}; streams ignored: {sorted(self.ignored)}")
         if fault is not None:
             raise fault
 
     def _messages(self) -> Iterator[Event]:
+        direct = self._direct.get
         for lines in self._blocks():
             for line in lines:
                 self.line += 1
@@ -122,7 +124,7 @@ class Feed:
                     now = int(stamp) / 1e9
                     if not (self.time <= now <= self.time + LEAP and stamp.isdigit()):
                         now = self._settled(stamp, now)
-                    parse = self._direct.get(line[19 : line.find(b",", 20)])
+                    parse = direct(line[19 : line.find(b",", 20)])
                     if parse is None:
                         events = self._other(line, now)
                     else:
@@ -144,9 +146,9 @@ class Feed:
             while chunk := file.read1(CHUNK):
                 lines = (rest + chunk).split(b"\n")
                 rest = lines.pop()
-                if len(rest) > LONGEST_LINE:
-                    raise self._fault(f"longer than {LONGEST_LINE} bytes")
                 yield lines
+                if len(rest) > LONGEST_LINE:
+                    raise self._fault(f"the line after it is longer than {LONGEST_LINE} bytes")
         if rest:
             self._unended = True
             yield [rest]
@@ -157,6 +159,7 @@ class Feed:
         if not kind:
             return ()
         event = self._parse[kind](line, now)
+        self._heard = True
         if isinstance(event, Snapshot):
             return self._book.snapshot(event, self.line)
         if isinstance(event, Depth):

@@ -6,7 +6,6 @@ repeat so much that this costs no more than converting without looking.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -22,7 +21,7 @@ Texts = list[tuple[str, str]]
 
 # What converting a line may raise; nesting deep enough to exhaust the decoder's stack is one of the hostile inputs.
 BAD_LINE = (DecodeError, ValueError, RecursionError)
-PLAIN = re.compile(r"[0-9]{1,15}(\.[0-9]{1,18})?", re.ASCII)
+LONGEST = 40
 REMEMBERED = 100_000
 BODY = len("1723161255030314667 ")
 
@@ -30,27 +29,24 @@ BODY = len("1723161255030314667 ")
 class Numbers(dict[str, Decimal]):
     """Decimals by their text. Only plain ones: no sign, exponent, NaN, underscore or digit of another script."""
 
+    zero = True
+
     def __missing__(self, text: str) -> Decimal:
-        if not PLAIN.fullmatch(text):
-            raise ValueError(f"{text[:40]!r} is not a plain decimal number")
+        if not (len(text) <= LONGEST and text.isascii() and text.replace(".", "", 1).isdigit()):
+            raise ValueError(f"{text[:LONGEST]!r} is not a plain decimal number")
+        value = Decimal(text)
+        if not value and not self.zero:
+            raise ValueError(f"{text!r} must be greater than zero")
         if len(self) >= REMEMBERED:
             self.clear()
-        value = self[text] = self.convert(text)
+        self[text] = value
         return value
-
-    @staticmethod
-    def convert(text: str) -> Decimal:
-        return Decimal(text)
 
 
 class Positive(Numbers):
     """The same, without zero."""
 
-    @staticmethod
-    def convert(text: str) -> Decimal:
-        if not (value := Decimal(text)):
-            raise ValueError(f"{text[:40]!r} must be greater than zero")
-        return value
+    zero = False
 
 
 class _Quote(Struct, gc=False):
@@ -154,7 +150,7 @@ def _depths(prices: Numbers, sizes: Numbers) -> Parser:
         data = decode(line[BODY:]).data
         inclusive = data.pu is not None
         previous = data.U - 1 if data.pu is None else data.pu
-        if not previous < data.u or data.U > data.u:
+        if not previous < data.u or data.u < data.U:
             raise ValueError(f"update ids {previous}, {data.U}, {data.u} do not ascend")
         return Depth(now, previous, data.u, _levels(data.b, prices, sizes), _levels(data.a, prices, sizes), inclusive)
 
