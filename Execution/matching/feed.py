@@ -51,7 +51,7 @@ NAMES: Final = 100
 BACK: Final = 1.0
 LEAP: Final = 86_400.0
 
-_STREAM = re.compile(rb' \{"stream": ?"[^"\\]{1,100}"')
+_NAMED = re.compile(rb' \{"stream": ?"[^"\\]{1,100}"')
 _CHANNEL = re.compile(r"(bookTicker|trade|depth)(@[0-9]+ms)?", re.ASCII)
 
 
@@ -155,11 +155,16 @@ class Feed:
 
     def _other(self, line: bytes, now: float) -> Iterable[Event]:
         """Everything but the quotes and trades of streams already known."""
-        kind = self._kind(line)
-        if not kind:
+        key = line[19 : line.find(b",", 20)]
+        stream = self._streams.get(key) or _stream(line)
+        kind, symbol = _kind(stream)
+        if not kind or (symbol and self._symbol not in ("", symbol)):
+            self._ignore(stream)
             return ()
         event = self._parse[kind](line, now)
         self._heard = True
+        self._symbol = self._symbol or symbol
+        self._learn(key, stream, kind)
         if isinstance(event, Snapshot):
             return self._book.snapshot(event, self.line)
         if isinstance(event, Depth):
@@ -167,28 +172,10 @@ class Feed:
         self.off_book += event is None
         return () if event is None else (event,)
 
-    def _kind(self, line: bytes) -> str:
-        key = line[19 : line.find(b",", 20)]
-        stream = self._streams.get(key, "")
-        if not stream:
-            head = read_head(line)
-            if head.update_id is not None:
-                return "snapshot"
-            if not (stream := head.stream):
-                raise ValueError("neither a stream nor a snapshot")
-        symbol, _, channel = stream.partition("@")
-        self._symbol = self._symbol or symbol.lower()
-        known = _CHANNEL.fullmatch(channel) if symbol.lower() == self._symbol else None
-        if known is None:
-            self._ignore(stream)
-            return ""
-        self._learn(key, stream, known[1])
-        return known[1]
-
     def _learn(self, key: bytes, stream: str, kind: str) -> None:
-        if len(self._streams) < NAMES and _STREAM.fullmatch(key):
+        if len(self._streams) < NAMES and _NAMED.fullmatch(key):
             self._streams[key] = stream
-            if kind != "depth":
+            if kind in ("bookTicker", "trade"):
                 self._direct[key] = self._parse[kind]
 
     def _ignore(self, stream: str) -> None:
@@ -236,6 +223,22 @@ def read(path: str | Path, *, symbol: str = "", max_skipped: int = 1_000) -> Fee
 def _venue_symbol(symbol: str) -> str:
     pair = symbol.partition(":")[0].removesuffix("-SWAP")
     return pair.replace("-", "").replace("/", "").lower()
+
+
+def _stream(line: bytes) -> str:
+    head = read_head(line)
+    if head.update_id is None and not head.stream:
+        raise ValueError("neither a stream nor a snapshot")
+    return head.stream
+
+
+def _kind(stream: str) -> tuple[str, str]:
+    """What a stream carries ("" for what we do not read) and whose it is. Only the snapshot has no stream."""
+    if not stream:
+        return "snapshot", ""
+    symbol, _, channel = stream.partition("@")
+    known = _CHANNEL.fullmatch(channel)
+    return (known[1] if known else ""), symbol.lower()
 
 
 def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
