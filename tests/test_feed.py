@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from Execution.matching import continuity
+from Execution.matching import continuity, wire
 from Execution.matching.feed import Depth, Event, Feed, FeedError, Gap, Quote, Snapshot, Trade, read
 
 RECORDED = Path(__file__).resolve().parents[1].parent / "shared" / "market_data"
@@ -85,6 +85,13 @@ def test_numbers_keep_their_text(tmp_path: Path) -> None:
     assert isinstance(event, Quote)
     assert str(event.bid) == "0.1000000000000000055511151231257827"
     assert str(event.ask) == "0.30"
+
+
+def test_forgetting_numbers_changes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [trade(n, f"{n % 7 + 1}.50", f"0.{n + 1}") for n in range(100)]
+    expected = list(feed_of(tmp_path, *lines))
+    monkeypatch.setattr(wire, "REMEMBERED", 3)
+    assert list(feed_of(tmp_path, *lines)) == expected
 
 
 def test_layout_of_the_json_does_not_matter(tmp_path: Path) -> None:
