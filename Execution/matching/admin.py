@@ -8,10 +8,10 @@ import msgspec
 
 from .account import Account
 from .book import Book
-from .reactions import send
 from .exact import ZERO
 from .margin import available, plain
 from .model import LIVE, Order, Rejected, Spec
+from .reactions import send
 from .rules import invalid
 from .triggers import waits
 from .world import World, lock, register

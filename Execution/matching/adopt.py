@@ -8,7 +8,7 @@ from decimal import Decimal
 from .account import Account
 from .admin import load_order
 from .book import Quotes
-from .model import LIVE, AccountState, Order, Position
+from .model import LIVE, AccountState, Order, Position, Side
 from .world import World, finish, note_position
 
 
@@ -79,6 +79,6 @@ class Onlooker:
     ) -> None:
         self._world.book(symbol).quote(bid, bid_size, ask, ask_size, now, update_id)
 
-    def on_trade(self, symbol: str, price: Decimal, _amount: Decimal, _aggressor: str, now: float) -> None:
+    def on_trade(self, symbol: str, price: Decimal, _amount: Decimal, _aggressor: Side, now: float) -> None:
         book = self._world.book(symbol)
         book.last, book.traded, book.time = price, True, now

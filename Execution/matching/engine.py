@@ -195,6 +195,11 @@ class Engine:
         return adoption.Onlooker(self._world)
 
     @property
+    def next_ids(self) -> tuple[int, int]:
+        """The ids that the next order and the next fill will have."""
+        return self._world.next_order_id, self._world.next_trade_id
+
+    @property
     def has_changes(self) -> bool:
         """Whether drain would tell of anything."""
         world = self._world

@@ -131,7 +131,7 @@ class Changes(msgspec.Struct):
     accounts: set[str]
 
 
-class Rejected(Exception):  # noqa: N818 - it is an answer, not a fault
+class Rejected(Exception):
     """The engine refuses; nothing changed. `code` is one of the error codes every venue uses.
 
     `reason` is a short stable word of the engine's own, the way a venue has a numeric code.

@@ -20,7 +20,7 @@ from Execution.matching.model import LIVE, AccountState, Changes, Fill, Order, S
 _SCHEMA = """
 CREATE TABLE orders (
     id INTEGER PRIMARY KEY,
-    client_order_id TEXT NOT NULL UNIQUE,
+    client_order_id TEXT UNIQUE,
     symbol TEXT NOT NULL,
     live INTEGER NOT NULL,
     first_fill INTEGER,
@@ -50,6 +50,7 @@ _UPSERT = (
 )
 _INSERT_FILL = "INSERT INTO fills VALUES (?, ?, ?, ?, ?)"
 _INSERT_COMMIT = "INSERT INTO commits VALUES (?, ?, ?)"
+_USED = "SELECT client_order_id FROM orders WHERE client_order_id"
 _NEWEST = "SELECT version FROM commits ORDER BY version DESC LIMIT 1"
 
 
@@ -69,7 +70,7 @@ class Saved(msgspec.Struct, omit_defaults=True):
     market: int = 0
 
 
-class Market(msgspec.Struct, omit_defaults=True):
+class MarketRow(msgspec.Struct, omit_defaults=True):
     """What was set by hand for a symbol: its rules, its prices."""
 
     spec: Spec | None = None
@@ -85,7 +86,7 @@ _encode = _encoder.encode
 _order_decoder = msgspec.json.Decoder(Order)
 _fill_decoder = msgspec.json.Decoder(Fill)
 _saved_decoder = msgspec.json.Decoder(Saved)
-_market_decoder = msgspec.json.Decoder(Market)
+_market_decoder = msgspec.json.Decoder(MarketRow)
 
 
 class AccountStore:
@@ -95,10 +96,10 @@ class AccountStore:
         self.path = path
         self.database = Database(path, MIGRATIONS, durability=durability, timeout=timeout)
 
-    def newest(self, connection: sqlite3.Connection) -> int:
+    def newest(self) -> int:
         """Answer the version of the last commit, 0 for a new file."""
-        row = connection.execute(_NEWEST).fetchone()
-        return int(row[0]) if row else 0
+        rows = self.database.read(_NEWEST)
+        return int(rows[0][0]) if rows else 0
 
     def saved(self, connection: sqlite3.Connection, version: int) -> Saved:
         """Answer the account as of the last commit."""
@@ -137,10 +138,15 @@ class AccountStore:
         if not version % _PRUNE_EVERY:
             connection.execute("DELETE FROM commits WHERE version <= ?", (version - _KEPT_COMMITS,))
 
-    def has_client_id(self, connection: sqlite3.Connection, client_order_id: str) -> bool:
-        """Tell whether this id was ever used."""
-        row = connection.execute("SELECT 1 FROM orders WHERE client_order_id = ?", (client_order_id,)).fetchone()
-        return row is not None
+    def used_client_ids(self, client_order_ids: Sequence[str]) -> set[str]:
+        """Answer which of these ids were ever used."""
+        if len(client_order_ids) == 1:
+            return {row[0] for row in self.database.read(f"{_USED} = ?", client_order_ids)}
+        found: set[str] = set()
+        for start in range(0, len(client_order_ids), _MANY):
+            some = client_order_ids[start : start + _MANY]
+            found.update(row[0] for row in self.database.read(f"{_USED} IN ({','.join('?' * len(some))})", some))
+        return found
 
     def order(self, order_id: int | None, client_order_id: str | None) -> Order | None:
         """Answer an order, live or finished, by either id."""
@@ -166,12 +172,12 @@ class AccountStore:
         query = f"SELECT body FROM fills WHERE {' AND '.join(conditions)} ORDER BY id"  # noqa: S608  # fixed words
         return [self._decoded(_fill_decoder.decode, row[0]) for row in self.database.read(query, values)]
 
-    def market(self, connection: sqlite3.Connection) -> dict[str, Market]:
+    def market(self, connection: sqlite3.Connection) -> dict[str, MarketRow]:
         """Answer what was set by hand, by symbol."""
         rows = connection.execute("SELECT symbol, body FROM market").fetchall()
         return {symbol: self._decoded(_market_decoder.decode, body) for symbol, body in rows}
 
-    def set_market(self, connection: sqlite3.Connection, symbol: str, market: Market) -> None:
+    def set_market(self, connection: sqlite3.Connection, symbol: str, market: MarketRow) -> None:
         """Write what was set by hand for a symbol."""
         connection.execute("INSERT OR REPLACE INTO market VALUES (?, ?)", (symbol, _encode(market).decode()))
 
@@ -200,7 +206,7 @@ def _order_row(order: Order, spans: dict[int, tuple[int, int]]) -> tuple[Any, ..
     first, last = spans.get(order.order_id, (None, None))
     return (
         order.order_id,
-        request.client_order_id,
+        request.client_order_id or None,
         request.symbol,
         order.status in LIVE,
         first,
