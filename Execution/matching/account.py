@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from .exact import ONE, ROUGH, ZERO, ratio_up, share
+from .exact import ONE, SHOWN, ZERO, ratio_up, share
 from .model import AccountState, Order, Position, Side
 
 if TYPE_CHECKING:
@@ -168,4 +168,4 @@ def trade(position: Position, signed: Decimal, price: Decimal) -> Decimal:
 
 
 def entry_price(position: Position) -> Decimal | None:
-    return ROUGH.divide(position.cost, position.size) if position.size else None
+    return SHOWN.divide(position.cost, position.size) if position.size else None

@@ -144,8 +144,10 @@ class Book:
             return
         if any(price == bid for price, _ in fresh_bids):
             self.asks.drop_through(bid)
+            _clip_top(self.sells, self.asks, moved=True)
         else:
             self.bids.drop_through(ask)
+            _clip_top(self.buys, self.bids, moved=True)
 
 
 def _behind(ladder: Ladder, levels: Quotes, top: Decimal | None) -> Quotes:

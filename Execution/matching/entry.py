@@ -58,7 +58,8 @@ def admit(world: World, book: Book, account: Account, order: Order, *, arriving:
         notional = left * order.lock_price
     elif request.price is None:
         notional = _market_cost(world, book, order, left)
-        order.lock_price = average_up(notional, left)
+        if not arriving:
+            order.lock_price = average_up(notional, left)
     else:
         order.lock_price = price = request.price
         best = book.best(opposite(request.side))

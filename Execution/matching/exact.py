@@ -1,7 +1,8 @@
 """Exact arithmetic: sums and products never lose a digit, and an operation that would is an error, not a rounding.
 
 EXACT is the context of every public call of the engine; its Inexact trap turns a lost digit into an exception.
-Divisions cannot be exact; they name ROUGH (or UP, DOWN where an error must fall on one side).
+Divisions cannot be exact; they name their context: ROUGH, or UP and DOWN where an error must fall on one side, or
+SHOWN where the result is only told.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[*_ERRORS, Inexact])
 ROUGH = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=_ERRORS)
 UP = Context(prec=60, rounding=ROUND_CEILING, traps=_ERRORS)
 DOWN = Context(prec=60, rounding=ROUND_FLOOR, traps=_ERRORS)
+SHOWN = Context(prec=20, rounding=ROUND_HALF_EVEN, traps=_ERRORS)
 
 ZERO = Decimal(0)
 ONE = Decimal(1)

@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from .account import Account, Exposure
 from .book import Book
-from .exact import DOWN, ROUGH, UP, ZERO
+from .exact import DOWN, SHOWN, UP, ZERO
 from .model import Order, Rejected
 from .triggers import waits
+
+FIRST_MARK = Decimal("Infinity")
 
 
 class Worth(NamedTuple):
@@ -92,6 +94,7 @@ def set_bands(account: Account, asset: str, equity: Decimal, maintenance: Decima
     """Note for each position between which marks this account needs no look.
 
     The cushion is divided evenly among the positions; while no mark leaves its band, no sum of losses can use it up.
+    Where no mark is known yet, the first one is looked at.
     """
     exposures = [e for e in account.held.values() if e.book.spec.quote == asset]
     cushion = DOWN.divide(equity - maintenance, Decimal(len(exposures)))
@@ -100,6 +103,7 @@ def set_bands(account: Account, asset: str, equity: Decimal, maintenance: Decima
         slope = _slope(exposure)
         exposure.low = exposure.high = None
         if mark is None or not slope:
+            exposure.low = book.low = FIRST_MARK
             continue
         if slope > 0:
             exposure.low = UP.subtract(mark, DOWN.divide(cushion, slope))
@@ -128,5 +132,5 @@ def liquidation_price(account: Account, exposure: Exposure) -> Decimal | None:
     asset = exposure.book.spec.quote
     sums = worth(account, asset)
     cushion = account.balances.get(asset, ZERO) + sums.profit - sums.maintenance
-    price = mark - ROUGH.divide(cushion, slope)
+    price = SHOWN.subtract(mark, SHOWN.divide(cushion, slope))
     return price if price > 0 else None

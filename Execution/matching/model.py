@@ -37,7 +37,7 @@ class Spec(msgspec.Struct, frozen=True, gc=False):
     maintenance_rate: Decimal = ZERO
 
 
-class Request(msgspec.Struct, gc=False):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """What a trader asks for. position_side matters in hedge mode only and may be left to inference."""
 
     symbol: str

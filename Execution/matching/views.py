@@ -9,7 +9,7 @@ import msgspec
 
 from .account import Account, Exposure, entry_price
 from .book import Book
-from .exact import ONE, ROUGH, ZERO
+from .exact import ONE, SHOWN, ZERO
 from .margin import available, liquidation_price, spendable, worth
 from .model import Position, Side
 
@@ -77,7 +77,7 @@ def summary(account: Account, currency: str) -> Summary:
     equity = account.balances.get(currency, ZERO) + sums.profit
     ratio = ZERO
     if sums.maintenance:
-        ratio = ROUGH.divide(sums.maintenance, equity) if equity > sums.maintenance else ONE
+        ratio = SHOWN.divide(sums.maintenance, equity) if equity > sums.maintenance else ONE
     return Summary(
         account=account.name,
         currency=currency,
