@@ -263,6 +263,32 @@ def decode_intent(event: Event) -> OrderRecord:
     return msgspec.json.decode(event.body, type=OrderRecord)
 
 
+def fill_row(record: OrderRecord, fill: dict[str, Any]) -> FillRow:
+    """Make a row of a public Fill."""
+    return FillRow(
+        record.exchange,
+        record.symbol,
+        fill["trade_id"],
+        record.rid,
+        fill["order_id"],
+        fill["side"],
+        str(fill["amount"]),
+        str(fill["price"]),
+        str(fill["fee"]),
+        fill["fee_currency"],
+        int(fill["maker"]),
+        fill["timestamp"],
+    )
+
+
+def public_fill(row: FillRow) -> dict[str, Any]:
+    """Answer a stored execution as a public dict."""
+    fill = row._asdict() | {"maker": bool(row.maker), "timestamp": row.time}
+    fill |= {name: float(fill[name]) for name in ("amount", "price", "fee")}
+    del fill["time"], fill["rid"]
+    return fill
+
+
 def _problem(event: Event, expected: int, head: bytes) -> str:
     if event.seq != expected:
         return f"events {expected} to {event.seq - 1} are missing"
