@@ -25,6 +25,7 @@ RiskCode = Literal[
     "ORDER_NOTIONAL",
     "POSITION_SIZE",
     "PRICE_COLLAR",
+    "STATE_STALE",
     "STOP_SIDE",
     "SYMBOL_NOTIONAL",
     "SYMBOL_NOT_ALLOWED",
