@@ -23,9 +23,7 @@ from Execution.common.journal import Event, Journal, decode_event, decode_intent
 from Execution.common.order import ZERO, OrderRecord, is_legal, public, terms_of
 from Execution.common.precision import exact, positive
 from Execution.common.types import FINAL_STATUSES, ORDER_TYPES, SIDES, STATUSES, Envelope
-
-OURS = "ex"
-"""What every client_order_id of ours begins with."""
+from Execution.drafts import is_fresh
 
 _OPEN_SQL = "status IN ('pending','open','partially_filled','unknown')"
 
@@ -158,8 +156,11 @@ class OrderManager:
 
     def record(self, record: OrderRecord, key: str | None = None) -> None:
         """Write down the intent to send an order; inside `writing()`. It leaves only after the commit."""
-        if record.client_order_id in self._book.orders:
-            raise Refused("DUPLICATE_ORDER", f"client_order_id {record.client_order_id!r} is in use")
+        taken = self._book.orders.get(record.client_order_id)
+        if taken is None and not is_fresh(record.client_order_id):
+            taken = self.find(record.client_order_id)
+        if taken is not None:
+            raise Refused("DUPLICATE_ORDER", f"client_order_id {record.client_order_id!r} was used before")
         self._insert(record, key)
         self._in_flight.add(record.client_order_id)
 

@@ -87,6 +87,14 @@ class FillRow(NamedTuple):
     time: float
 
 
+class SignalRow(NamedTuple):
+    """What is known of a signal key; `answer` is None while it is being executed."""
+
+    digest: str
+    owner: str
+    answer: bytes | None
+
+
 class Journal:
     """The orders' store. Every write happens inside `with journal.writing():`."""
 
@@ -221,6 +229,25 @@ class Journal:
         rows = self.database.read(f"SELECT * FROM fills {where} ORDER BY time, trade_id", parameters)  # noqa: S608
         return [FillRow(*row) for row in rows]
 
+    def signal(self, key: str) -> SignalRow | None:
+        """Answer what is known of a signal key."""
+        rows = self.database.read("SELECT digest, owner, answer FROM signals WHERE key = ?", (key,))
+        return SignalRow(*rows[0]) if rows else None
+
+    def claim_signal(self, key: str, digest: str, owner: str) -> bool:
+        """Write down that a process executes this key; False where it is known already. Inside a writing block."""
+        sql = "INSERT OR IGNORE INTO signals VALUES(?,?,?,?,NULL)"
+        return self.execute(sql, (key, digest, owner, clock.now())) == 1
+
+    def take_over_signal(self, key: str, before: str, owner: str) -> bool:
+        """Pass an unanswered key from a dead process to this one. Inside a writing block."""
+        sql = "UPDATE signals SET owner = ? WHERE key = ? AND owner = ? AND answer IS NULL"
+        return self.execute(sql, (owner, key, before)) == 1
+
+    def answer_signal(self, key: str, answer: Any) -> None:
+        """Keep the first result of a key. Inside a writing block."""
+        self.execute("UPDATE signals SET answer = ? WHERE key = ?", (_encode(answer), key))
+
     def last_rid(self) -> int:
         """Answer the number of the newest order."""
         return int(self.database.read("SELECT coalesce(max(rid), 0) FROM orders")[0][0])
@@ -250,6 +277,11 @@ class Journal:
         with self.lock:
             self.database.close()
             self._forget()
+
+
+def decode_answer(text: bytes) -> Any:
+    """Answer the first result of a signal as it was given."""
+    return _decode(text)
 
 
 def decode_event(event: Event) -> dict[str, Any]:
