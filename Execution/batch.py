@@ -10,20 +10,22 @@ from Execution import registry, signals
 from Execution.common.envelope import failure
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.order import OrderRecord
+from Execution.common.risk import Verdict
+from Execution.common.risk_state import Snapshot
 from Execution.common.types import Envelope
 from Execution.order_sender import submit
 
 if TYPE_CHECKING:
     from Execution.executor import Executor
 
-Item = tuple[int, OrderRecord, signals.Signal, Any]
+Item = tuple[int, OrderRecord, signals.Signal, Snapshot]
 
 
 def execute_batch(executor: Executor, batch: Sequence[Mapping[str, Any]]) -> list[Envelope]:
     """Carry out signals in their order; see `Executor.execute_signals`."""
     answers: list[Envelope | None] = [None] * len(batch)
     group: list[Item] = []
-    snapshots: dict[tuple[str, str], Any] = {}
+    snapshots: dict[tuple[str, str], Snapshot] = {}
     for index, entry in enumerate(batch):
         try:
             name, symbol, content = _split(entry)
@@ -64,7 +66,7 @@ def _send(executor: Executor, group: list[Item], answers: list[Envelope | None])
     started = time.perf_counter()
     marks = [started, started]
     records = [item[1] for item in group]
-    verdicts: list[Any] = []
+    verdicts: list[Verdict | None] = []
     position = iter(group)
 
     def check(record: OrderRecord) -> Envelope | None:
@@ -76,6 +78,8 @@ def _send(executor: Executor, group: list[Item], answers: list[Envelope | None])
     marks.append(time.perf_counter())
     verdicts += [None] * (len(group) - len(verdicts))
     for (index, record, signal, _), result, verdict in zip(group, results, verdicts, strict=True):
-        answers[index] = executor.answer([record], [result], signal, marks, [verdict] if verdict else [])
-    executor.tell_risk(records)
+        if verdict is not None and verdict.code == "STATE_STALE":
+            answers[index] = executor.send_checked(record, signal, started)
+        else:
+            answers[index] = executor.answer([record], [result], signal, marks, [verdict] if verdict else [])
     group.clear()

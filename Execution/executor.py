@@ -20,6 +20,8 @@ from Execution.common.envelope import fail, failure, ok
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.order import ZERO, OrderRecord, public
 from Execution.common.precision import exact, round_down
+from Execution.common.risk import Verdict
+from Execution.common.risk_state import Snapshot
 from Execution.common.store import on_fork
 from Execution.common.types import Envelope
 from Execution.drafts import Draft, keyed_client_order_id, prepare
@@ -29,6 +31,8 @@ from Execution.order_sender import submit
 from Execution.position_manager import PositionManager
 from Execution.risk_manager import RiskManager
 from Execution.signals import Signal
+
+STATE_STALE = "STATE_STALE"
 
 
 class Executor:
@@ -42,7 +46,7 @@ class Executor:
     ) -> None:
         """Put the parts together; what is not given is made from the settings."""
         self.orders = order_manager or default_manager()
-        self.risk = risk_manager or RiskManager(order_manager=self.orders)
+        self.risk = risk_manager or RiskManager(book=self.orders)
         self.positions = position_manager or PositionManager()
         self._once = Once(self.orders)
         self._deadlines = Deadlines(self._timed_out)
@@ -107,9 +111,10 @@ class Executor:
         signal: Signal,
         started: float,
         claim: Callable[[], None] | None,
-        snapshot: Any,
+        snapshot: Snapshot,
+        tries: int = 3,
     ) -> Envelope:
-        verdicts: list[Any] = []
+        verdicts: list[Verdict] = []
         marks: list[float] = [started, time.perf_counter()]
 
         def check(record: OrderRecord) -> Envelope | None:
@@ -120,6 +125,8 @@ class Executor:
         answer: list[Envelope] = []
 
         def after(answers: list[Envelope]) -> None:
+            if any(verdict.code == STATE_STALE for verdict in verdicts):
+                return
             answer.append(self.answer(records, answers, signal, marks, verdicts))
             if signal.key and not _is_open_question(answer[0]):
                 self.orders.journal.answer_signal(signal.key, answer[0])
@@ -127,16 +134,18 @@ class Executor:
         answers = submit(
             self.orders, records, check=check, key=signal.key or None, before=claim, after=after, marks=marks
         )
-        if not answer:
+        if tries > 1 and any(verdict.code == STATE_STALE for verdict in verdicts):
+            snapshot = self.risk.prepare(records[0].exchange, records[0].symbol)
+            return self._send(records, signal, started, None, snapshot, tries - 1)
+        if not answer or any(result["data"].get("recorded") is False for result in answers):
             return self.answer(records, answers, signal, marks, verdicts)
-        self.tell_risk(records)
         if signal.stop_loss is not None or signal.take_profit is not None:
             self._protect_entry(records[0], answer[0])
         return answer[0]
 
-    def record_of(self, name: str, symbol: str, signal: Signal, snapshot: Any) -> OrderRecord:
+    def record_of(self, name: str, symbol: str, signal: Signal, snapshot: Snapshot) -> OrderRecord:
         """Make the order of a buy or a sell."""
-        reference = signal.price or signal.stop_price or snapshot.mark
+        reference = signal.price or signal.stop_price or snapshot.quote.mark
         slippage = signal.max_slippage
         if signal.order_type == "market" and slippage is None:
             slippage = self.risk.limits.price_collar
@@ -162,7 +171,7 @@ class Executor:
         return prepare(name, draft, reference)
 
     @staticmethod
-    def _amount(signal: Signal, snapshot: Any, reference: Decimal | None) -> Decimal:
+    def _amount(signal: Signal, snapshot: Snapshot, reference: Decimal | None) -> Decimal:
         """Answer base units from whichever size the signal gave."""
         if signal.amount is not None:
             return signal.amount
@@ -170,10 +179,10 @@ class Executor:
             raise Refused("INVALID_ORDER", "notional and equity_fraction need a price, and none is known")
         if signal.notional is not None:
             return signal.notional / reference
-        if snapshot.equity is None or snapshot.rate is None:
+        if snapshot.account.equity is None or snapshot.rate is None:
             raise Refused("INVALID_ORDER", "equity_fraction needs the account's equity, and none is known")
         assert signal.equity_fraction is not None
-        return signal.equity_fraction * snapshot.equity / (reference * snapshot.rate)
+        return signal.equity_fraction * snapshot.account.equity / (reference * snapshot.rate)
 
     def _set_leverage(self, name: str, symbol: str, leverage: int) -> None:
         answer = registry.call(name, "set_leverage", symbol, leverage)
@@ -182,9 +191,11 @@ class Executor:
             words = f"leverage {leverage} could not be set, nothing was sent: {answer['message']}"
             raise Refused(data["error"], words, exchange_code=data["exchange_code"], retry_after=data["retry_after"])
 
-    def deny(self, record: OrderRecord, verdict: Any) -> Envelope:
+    def deny(self, record: OrderRecord, verdict: Verdict) -> Envelope:
         """Refuse by risk, and leave a trace in the journal."""
         facts = verdict.to_dict()
+        if verdict.code == STATE_STALE:
+            return fail("RISK_DENIED", verdict.reason, "not_sent", rule=verdict.code, risk=facts)
         self.orders.journal.note(
             "denied",
             {
@@ -202,12 +213,6 @@ class Executor:
             "RISK_DENIED", verdict.reason, "not_sent", rule=verdict.code, numbers=facts.get("numbers", {}), risk=facts
         )
 
-    def tell_risk(self, records: Sequence[OrderRecord]) -> None:
-        for record in records:
-            if record.filled:
-                signed = record.filled if record.side == "buy" else -record.filled
-                self.risk.on_fill(record.exchange, record.symbol, signed, record.average_price)
-
     # -- answers
 
     def answer(
@@ -216,7 +221,7 @@ class Executor:
         answers: Sequence[Envelope],
         signal: Signal,
         marks: Sequence[float],
-        verdicts: Sequence[Any],
+        verdicts: Sequence[Verdict],
     ) -> Envelope:
         """Answer the signal from the answers of its orders."""
         bad = next((answer for answer in answers if not answer["success"]), None)
@@ -241,7 +246,7 @@ class Executor:
         answers: list[Envelope],
         signal: Signal,
         started: float,
-        verdicts: list[Any],
+        verdicts: list[Verdict],
         data: dict[str, Any] | None,
         claim: Callable[[], None] | None,
     ) -> Envelope:
@@ -361,6 +366,10 @@ class Executor:
         return amount - entry.fee if entry.fee_currency == base else amount
 
     # -- many at once
+
+    def send_checked(self, record: OrderRecord, signal: Signal, started: float) -> Envelope:
+        """Check and send an order made earlier, by a snapshot of now."""
+        return self._send([record], signal, started, None, self.risk.prepare(record.exchange, record.symbol))
 
     def execute_signals(self, batch: Sequence[Mapping[str, Any]]) -> list[Envelope]:
         """Carry out many signals with one commit before and one after; each has its own answer, in their order.

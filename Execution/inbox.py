@@ -53,7 +53,7 @@ def open_source(source: object, orders: OrderManager) -> Source:
         path = Path(source).expanduser()
         return FolderSource(path, orders) if path.is_dir() else FileSource(path, orders)
     if hasattr(source, "entries"):
-        return source  # type: ignore[return-value]
+        return source
     raise ValueError(f"signals come from a queue, '-', a file or a folder, not {source!r:.80}")
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from Execution import registry
@@ -131,7 +132,7 @@ class Loop:
             signal = dict(order) if isinstance(order, Mapping) and not content else content
             if entry.key and not signal.get("key") and not signal.get("client_order_id"):
                 signal["key"] = entry.key
-            return self.executor.execute_signal(exchange, symbol, signal)
+            return self.executor.execute_signal(str(exchange), symbol, signal)  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001  # the loop goes on
             log.error(f"signal at {entry.source}:{entry.position}: {type(error).__name__}: {error}")
             return fail("BAD_RESPONSE", f"{type(error).__name__}: {error}", "unknown")
@@ -170,7 +171,7 @@ class Loop:
                 next_sync = time.monotonic() + self._sync_every
             if now >= next_risk:
                 for name in list(self._workers):
-                    self._guarded(lambda name=name: self._look_after(name))
+                    self._guarded(partial(self._look_after, name))
                 next_risk = time.monotonic() + self._risk_every
 
     def _look_after(self, name: str) -> None:

@@ -15,10 +15,17 @@ class Book:
         self.orders: dict[str, OrderRecord] = {}
         self._exposure: dict[tuple[str, str], list[Decimal]] = {}
         self._counts: dict[str, int] = {}
+<<<<<<< HEAD
         self.unknown: dict[str, OrderRecord] = {}
+=======
+        self._net_filled: dict[str, dict[str, Decimal]] = {}
+        self._loads = 0
+>>>>>>> risk
 
     def clear(self) -> None:
         """Forget everything."""
+        self._loads += 1
+        self._net_filled.clear()
         self.orders.clear()
         self._exposure.clear()
         self._counts.clear()
@@ -34,10 +41,14 @@ class Book:
 
     def changed(self, record: OrderRecord, filled_before: Decimal) -> None:
         """Keep the sums right after an order changed; let it go where it ended."""
+<<<<<<< HEAD
         if record.status == "unknown":
             self.unknown[record.client_order_id] = record
         elif self.unknown:
             self.unknown.pop(record.client_order_id, None)
+=======
+        self.traded(record, filled_before)
+>>>>>>> risk
         if record.status in OPEN_STATUSES:
             if record.filled != filled_before:
                 self._expose(record, filled_before - record.filled)
@@ -54,6 +65,17 @@ class Book:
     def count(self, exchange: str) -> int:
         """Answer the number of open orders."""
         return self._counts.get(exchange, 0)
+
+    def traded(self, record: OrderRecord, filled_before: Decimal) -> None:
+        """Count what an order filled, open or ended."""
+        if record.filled != filled_before:
+            sums = self._net_filled.setdefault(record.exchange, {})
+            amount = record.filled - filled_before
+            sums[record.symbol] = sums.get(record.symbol, ZERO) + (amount if record.side == "buy" else -amount)
+
+    def net_filled(self, exchange: str) -> tuple[int, dict[str, Decimal]]:
+        """Answer (n, {symbol: bought less sold since the book was loaded for the n-th time}); do not change it."""
+        return self._loads, self._net_filled.get(exchange) or {}
 
     def _expose(self, record: OrderRecord, amount: Decimal) -> None:
         if "reduce_only" in record.terms:
