@@ -15,12 +15,9 @@ class Book:
         self.orders: dict[str, OrderRecord] = {}
         self._exposure: dict[tuple[str, str], list[Decimal]] = {}
         self._counts: dict[str, int] = {}
-<<<<<<< HEAD
         self.unknown: dict[str, OrderRecord] = {}
-=======
         self._net_filled: dict[str, dict[str, Decimal]] = {}
         self._loads = 0
->>>>>>> risk
 
     def clear(self) -> None:
         """Forget everything."""
@@ -41,14 +38,11 @@ class Book:
 
     def changed(self, record: OrderRecord, filled_before: Decimal) -> None:
         """Keep the sums right after an order changed; let it go where it ended."""
-<<<<<<< HEAD
         if record.status == "unknown":
             self.unknown[record.client_order_id] = record
         elif self.unknown:
             self.unknown.pop(record.client_order_id, None)
-=======
         self.traded(record, filled_before)
->>>>>>> risk
         if record.status in OPEN_STATUSES:
             if record.filled != filled_before:
                 self._expose(record, filled_before - record.filled)
