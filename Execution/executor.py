@@ -274,7 +274,8 @@ class Executor:
         answer = registry.call(name, "get_positions", symbol)
         if not answer["success"]:
             return self._conclude([], [answer], signal, started, [], None, claim)
-        records, dust = [], []
+        records: list[OrderRecord] = []
+        dust: list[str] = []
         for position in answer["data"]:
             if position["symbol"] == symbol and position["size"] > 0:
                 record = self._closing_order(name, position, signal, len(records))

@@ -132,7 +132,7 @@ class Loop:
             signal = dict(order) if isinstance(order, Mapping) and not content else content
             if entry.key and not signal.get("key") and not signal.get("client_order_id"):
                 signal["key"] = entry.key
-            return self.executor.execute_signal(str(exchange), symbol, signal)  # type: ignore[arg-type]
+            return self.executor.execute_signal(str(exchange), symbol, signal)
         except Exception as error:  # noqa: BLE001  # the loop goes on
             log.error(f"signal at {entry.source}:{entry.position}: {type(error).__name__}: {error}")
             return fail("BAD_RESPONSE", f"{type(error).__name__}: {error}", "unknown")
