@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -148,11 +148,9 @@ class OrderManager:
 
     # -- before and after a send
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Hold the book for writing over all threads and processes; everything inside is one commit."""
-        with self.journal.writing():
-            yield
+        return self.journal
 
     def record(self, record: OrderRecord, key: str | None = None) -> None:
         """Write down the intent to send an order; inside `writing()`. It leaves only after the commit."""

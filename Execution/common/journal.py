@@ -6,10 +6,11 @@ row breaks the chain from there on. All writes of a block are buffered and go ou
 
 from __future__ import annotations
 
-import hashlib
+import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from decimal import Decimal
+from hashlib import sha256
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,6 +56,7 @@ _UPDATE_ORDER = (
 _INSERT_FILL = "INSERT OR IGNORE INTO fills VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
 _ORIGIN = b"\0" * 32
 
+_pack = struct.Struct(">qqd").pack
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode = msgspec.json.decode
 
@@ -109,26 +111,42 @@ class Journal:
         self._events: list[tuple[Any, ...]] = []
         self._inserts: list[tuple[Any, ...]] = []
         self._updates: list[tuple[Any, ...]] = []
-        self._fills: list[FillRow] = []
+        self._fills: list[tuple[Any, ...]] = []
 
     # -- writing
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> Journal:
         """Hold the store for writing; what other processes appended is handed to `on_foreign` first."""
-        with self.database as connection:
-            self._depth += 1
+        return self
+
+    def __enter__(self) -> None:
+        connection = self.database.__enter__()
+        self._depth += 1
+        if self._depth == 1:
             try:
-                if self._depth == 1:
-                    self._catch_up(connection)
-                yield
-                if self._depth == 1:
-                    self._flush(connection)
-            except BaseException:
-                self._forget()
+                self._catch_up(connection)
+            except BaseException as error:
+                self.__exit__(type(error), error, error.__traceback__)
                 raise
-            finally:
-                self._depth -= 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth -= 1
+        try:
+            if kind is None and self._depth == 0:
+                self._flush(self.database.connection)
+        except BaseException as fault:
+            self._forget()
+            self.database.__exit__(type(fault), fault, fault.__traceback__)
+            raise
+        if kind is not None:
+            self._forget()
+        try:
+            self.database.__exit__(kind, error, trace)
+        except BaseException:
+            self._forget()
+            raise
 
     def append(self, kind: str, rid: int, body: bytes, time: float) -> None:
         """Add an event to the chain."""
@@ -161,7 +179,7 @@ class Journal:
         )
         self.append(kind, order.rid, _encode(body), order.updated)
 
-    def insert_fills(self, fills: list[FillRow]) -> None:
+    def insert_fills(self, fills: list[tuple[Any, ...]]) -> None:
         """Record executions; one that is already known by its trade id is not stored again."""
         self._fills += fills
 
@@ -182,18 +200,21 @@ class Journal:
             self.on_foreign(self.events(before) if before >= 0 else [])
 
     def _flush(self, connection: Any) -> None:
-        if self._inserts:
-            connection.executemany(_INSERT_ORDER, self._inserts)
-        if self._updates:
-            connection.executemany(_UPDATE_ORDER, self._updates)
-        if self._fills:
-            connection.executemany(_INSERT_FILL, self._fills)
-        if self._events:
-            connection.executemany(_INSERT_EVENT, self._events)
-        self._clear()
+        for sql, rows in (
+            (_INSERT_ORDER, self._inserts),
+            (_UPDATE_ORDER, self._updates),
+            (_INSERT_FILL, self._fills),
+            (_INSERT_EVENT, self._events),
+        ):
+            if len(rows) == 1:
+                connection.execute(sql, rows[0])
+            elif rows:
+                connection.executemany(sql, rows)
+            rows.clear()
 
     def _clear(self) -> None:
-        self._events, self._inserts, self._updates, self._fills = [], [], [], []
+        for rows in (self._events, self._inserts, self._updates, self._fills):
+            rows.clear()
 
     def _forget(self) -> None:
         # The transaction is lost, and with it the sequence and head kept in memory.
@@ -295,9 +316,9 @@ def decode_intent(event: Event) -> OrderRecord:
     return msgspec.json.decode(event.body, type=OrderRecord)
 
 
-def fill_row(record: OrderRecord, fill: dict[str, Any]) -> FillRow:
-    """Make a row of a public Fill."""
-    return FillRow(
+def fill_row(record: OrderRecord, fill: dict[str, Any]) -> tuple[Any, ...]:
+    """Make a row (as FillRow) of a public Fill."""
+    return (
         record.exchange,
         record.symbol,
         fill["trade_id"],
@@ -330,9 +351,7 @@ def _problem(event: Event, expected: int, head: bytes) -> str:
 
 
 def _digest(head: bytes, sequence: int, time: float, kind: str, rid: int, body: bytes) -> bytes:
-    return hashlib.sha256(
-        b"%b%d|%b|%b|%d|%b" % (head, sequence, repr(time).encode(), kind.encode(), rid, body)
-    ).digest()
+    return sha256(head + _pack(sequence, rid, time) + kind.encode() + b"|" + body).digest()
 
 
 def _columns(order: OrderRecord) -> tuple[Any, ...]:
