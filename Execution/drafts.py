@@ -98,14 +98,7 @@ def prepare(exchange_name: str, draft: Draft, reference_price: Decimal | None = 
     amount = _number(draft.amount, "amount", wrong)
     price = _number(draft.price, "price", wrong)
     stop = _number(draft.stop_price, "stop_price", wrong)
-    if kind == "limit" and draft.price is None:
-        wrong.append("price is required for a limit order")
-    elif kind == "market" and draft.price is not None:
-        wrong.append("price is not used by a market order; max_slippage bounds it")
-    if kind in ("stop", "take_profit") and draft.stop_price is None:
-        wrong.append(f"stop_price is required for a {kind} order")
-    elif kind in ("limit", "market") and draft.stop_price is not None:
-        wrong.append(f"stop_price is not used by a {kind} order")
+    wrong += prices_of(kind, draft.price is not None, draft.stop_price is not None)
     if wrong or amount is None:
         raise Refused("INVALID_ORDER", "; ".join(wrong))
     rules = registry.rules(name, symbol)
@@ -131,6 +124,20 @@ def prepare(exchange_name: str, draft: Draft, reference_price: Decimal | None = 
         strategy=str(draft.strategy or ""),
         options=_options(draft),
     )
+
+
+def prices_of(kind: object, price: bool, stop_price: bool) -> list[str]:
+    """Name the prices that an order type lacks or has no use for."""
+    wrong = []
+    if kind == "limit" and not price:
+        wrong.append("price is required for a limit order")
+    if kind == "market" and price:
+        wrong.append("price is not used by a market order; max_slippage bounds it")
+    if kind in ("stop", "take_profit") and not stop_price:
+        wrong.append(f"stop_price is required for a {kind} order")
+    if kind in ("limit", "market") and stop_price:
+        wrong.append(f"stop_price is not used by a {kind} order")
+    return wrong
 
 
 def _number(value: object, name: str, wrong: list[str]) -> Decimal | None:

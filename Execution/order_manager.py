@@ -176,6 +176,12 @@ class OrderManager:
                 record, status, "send", outcome=data["outcome"], error=data["error"], message=answer["message"]
             )
 
+    def journal_resend(self, record: OrderRecord) -> None:
+        """Write down that an order which provably never arrived is sent again under the same id."""
+        with self.writing():
+            self._in_flight.add(record.client_order_id)
+            self._change(record, "pending", "resend", message="sent again: the venue never received it")
+
     def abandon(self, records: Iterable[OrderRecord]) -> None:
         """Leave orders whose outcome could not be written down to the resolver."""
         for record in records:
@@ -211,8 +217,12 @@ class OrderManager:
 
     # -- asking the venue
 
-    def refresh(self, record: OrderRecord) -> Envelope:
-        """Ask the venue about one order and write down the answer; settles an order of unknown outcome."""
+    def refresh(self, record: OrderRecord, *, final: bool = True) -> Envelope:
+        """Ask the venue about one order and write down the answer.
+
+        Args:
+            final: whether an order that provably never arrived is written off now; False leaves it to be sent again.
+        """
         arguments: dict[str, Any] = {"client_order_id": record.client_order_id}
         if record.order_id:
             arguments = {"order_id": record.order_id}
@@ -220,14 +230,14 @@ class OrderManager:
         with self.writing():
             if answer["success"]:
                 self.apply(record, answer["data"], "sync")
-            elif self._is_absent(record, answer):
+            elif self.is_absent(record, answer) and final:
                 self._change(record, "rejected", "resolve", outcome="not_sent", message="the venue never received it")
                 return ok(public(record), "the venue never received it")
         if answer["success"] and "fills" not in answer["data"] and record.filled:
             self.fetch_fills(record)
         return answer
 
-    def _is_absent(self, record: OrderRecord, answer: Envelope) -> bool:
+    def is_absent(self, record: OrderRecord, answer: Envelope) -> bool:
         """Tell whether "no such order" proves that it never arrived: no id, and past the venue's grace time."""
         if (
             answer["data"]["error"] != "ORDER_NOT_FOUND"
@@ -306,6 +316,11 @@ class OrderManager:
         with self.writing():
             return [r for r in self._book.orders.values() if exchange is None or r.exchange == exchange]
 
+    def key_of(self, record: OrderRecord) -> str:
+        """Answer the key of the signal that led to an order; "" where it had none."""
+        rows = self.journal.database.read("SELECT key FROM orders WHERE rid = ?", (record.rid,))
+        return rows[0][0] or "" if rows else ""
+
     def records_by_key(self, key: str) -> list[OrderRecord]:
         """Answer the records that a signal key led to."""
         return [self._live(record) for record in self.journal.orders("WHERE key = ?", (key,))]
@@ -343,11 +358,17 @@ class OrderManager:
     def unresolved(self, exchange: str, symbol: str) -> list[OrderRecord]:
         """Answer the orders of a symbol whose outcome is unknown."""
         with self.lock:
-            return [
-                r
-                for r in self._book.orders.values()
-                if r.status == "unknown" and (r.exchange, r.symbol) == (exchange, symbol)
-            ]
+            return [r for r in self._book.unknown.values() if r.symbol == symbol and r.exchange == exchange]
+
+    def inbox_position(self, source: str) -> int | None:
+        """Answer how far a source of signals was carried out; None where it was never seen."""
+        rows = self.journal.database.read("SELECT position FROM inbox WHERE source = ?", (source,))
+        return int(rows[0][0]) if rows else None
+
+    def set_inbox_position(self, source: str, position: int) -> None:
+        """Remember how far a source of signals was carried out."""
+        with self.writing():
+            self.journal.execute("INSERT OR REPLACE INTO inbox VALUES(?,?,?)", (source, position, clock.now()))
 
     def day_start_equity(self, exchange: str, equity: Decimal) -> Decimal:
         """Answer the first equity seen on this UTC day; `equity` becomes it where there was none."""

@@ -7,6 +7,7 @@ Nothing is sent before its intent is committed. What is refused on the way says 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -85,6 +86,7 @@ def submit(
     key: str | None = None,
     before: Callable[[], None] | None = None,
     after: Callable[[list[Envelope]], None] | None = None,
+    marks: list[float] | None = None,
 ) -> list[Envelope]:
     """Record intents in one commit, send them, record the outcomes in one commit.
 
@@ -92,6 +94,7 @@ def submit(
         check: asked for each order inside the first transaction.
         before: run at the start of the first transaction.
         after: run with the answers at the end of the second one.
+        marks: gets the time (perf_counter) when all is recorded, and when all is answered.
 
     Returns:
         One envelope for each record: data is the Order of our book, or the Failure.
@@ -106,9 +109,13 @@ def submit(
     except ExecutionError as error:
         manager.abandon(records)
         return [failure(error) for _ in records]
+    if marks is not None:
+        marks.append(time.perf_counter())
     leaving = [index for index, answer in enumerate(answers) if answer is None]
     for index, answer in zip(leaving, send([records[i] for i in leaving]), strict=True):
         answers[index] = answer
+    if marks is not None:
+        marks.append(time.perf_counter())
     return settle(manager, records, [a for a in answers if a is not None], leaving, after)
 
 

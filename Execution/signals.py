@@ -12,7 +12,7 @@ import msgspec
 from Execution.common.errors import Refused
 from Execution.common.precision import number_of, positive
 from Execution.common.types import ORDER_TYPES, TIMES_IN_FORCE
-from Execution.drafts import unknown_key, wrong_id
+from Execution.drafts import prices_of, unknown_key, wrong_id
 
 ACTIONS = ("buy", "sell", "close")
 KEYS = (
@@ -158,14 +158,7 @@ def _check_open(values: dict[str, Any], wrong: list[str]) -> None:
         kind = values["order_type"] = "stop" if "stop_price" in values else "limit" if "price" in values else "market"
     elif kind not in ORDER_TYPES:
         wrong.append(f"order_type must be one of {', '.join(ORDER_TYPES)}, not {kind!r:.40}")
-    if kind == "limit" and "price" not in values:
-        wrong.append("price is required for a limit order")
-    if kind == "market" and "price" in values:
-        wrong.append("price is not used by a market order; max_slippage bounds it")
-    if kind in ("stop", "take_profit") and "stop_price" not in values:
-        wrong.append(f"stop_price is required for a {kind} order")
-    if kind in ("limit", "market") and "stop_price" in values:
-        wrong.append(f"stop_price is not used by a {kind} order")
+    wrong += prices_of(kind, "price" in values, "stop_price" in values)
     if kind != "limit":
         if values.get("post_only"):
             wrong.append("post_only goes with a limit order only")

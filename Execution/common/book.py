@@ -15,6 +15,7 @@ class Book:
         self.orders: dict[str, OrderRecord] = {}
         self._exposure: dict[tuple[str, str], list[Decimal]] = {}
         self._counts: dict[str, int] = {}
+        self.unknown: dict[str, OrderRecord] = {}
         self._net_filled: dict[str, dict[str, Decimal]] = {}
         self._loads = 0
 
@@ -25,15 +26,22 @@ class Book:
         self.orders.clear()
         self._exposure.clear()
         self._counts.clear()
+        self.unknown.clear()
 
     def enter(self, record: OrderRecord) -> None:
         """Take in an open order."""
         self.orders[record.client_order_id] = record
         self._counts[record.exchange] = self._counts.get(record.exchange, 0) + 1
         self._expose(record, record.amount - record.filled)
+        if record.status == "unknown":
+            self.unknown[record.client_order_id] = record
 
     def changed(self, record: OrderRecord, filled_before: Decimal) -> None:
         """Keep the sums right after an order changed; let it go where it ended."""
+        if record.status == "unknown":
+            self.unknown[record.client_order_id] = record
+        elif self.unknown:
+            self.unknown.pop(record.client_order_id, None)
         self.traded(record, filled_before)
         if record.status in OPEN_STATUSES:
             if record.filled != filled_before:
