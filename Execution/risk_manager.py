@@ -54,7 +54,7 @@ class RiskManager:
         danger_unrealized_loss: float | None = None,
         mark_max_age: float | None = None,
         account_max_age: float | None = None,
-        order_manager: OrderBook | None = None,
+        book: OrderBook | None = None,
     ) -> None:
         """Set the limits. None = the setting RISK_<NAME>; infinity = no such limit.
 
@@ -67,7 +67,7 @@ class RiskManager:
             block_unresolved: open nothing in a symbol while an order of unknown outcome is in it.
             warning_*, danger_*: where the levels of an account begin, fractions.
             mark_max_age, account_max_age: seconds for which what was read of the venue is used again.
-            order_manager: whose open orders count; None = the process's own.
+            book: whose open orders count; None = the process's own.
 
         Raises:
             ValueError: naming the argument and its value.
@@ -76,7 +76,7 @@ class RiskManager:
         given = dict(locals())
         self.limits = limits_of(given)
         self.thresholds = thresholds_of(given, self.limits.max_loss_ratio)
-        self._given_book = order_manager
+        self._given_book = book
         self._reader = Reader(
             registry.call,
             lambda: self.book,
