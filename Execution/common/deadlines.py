@@ -1,0 +1,74 @@
+"""A timer for many deadlines: one heap, one thread that sleeps until the nearest of them."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Callable
+
+from Execution.common import clock
+
+
+class Deadlines:
+    """Calls `expired(name)` soon after each deadline, from a thread that starts with the first one.
+
+    Deadlines are times of `clock.now()`. Under a replaced clock no thread is started: `poll()` is called instead.
+    A deadline that no longer matters is not taken out; whoever is called looks whether it still matters.
+    """
+
+    def __init__(self, expired: Callable[[str], None]) -> None:
+        self._expired = expired
+        self._heap: list[tuple[float, str]] = []
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, when: float, name: str) -> None:
+        """Have `expired(name)` called at `when`, seconds UTC."""
+        with self._wake:
+            heapq.heappush(self._heap, (when, name))
+            if self._thread is None and clock.now is time.time and not self._stopping:
+                self._thread = threading.Thread(target=self._run, name="execution-deadlines", daemon=True)
+                self._thread.start()
+            elif self._heap[0][1] == name:
+                self._wake.notify()
+
+    def poll(self) -> int:
+        """Handle what is due now; answer how many were."""
+        count = 0
+        while name := self._due():
+            count += 1
+            self._expired(name)
+        return count
+
+    def stop(self) -> None:
+        """End the thread and wait for it; deadlines that were not reached are forgotten."""
+        with self._wake:
+            self._stopping = True
+            self._heap.clear()
+            self._wake.notify()
+            thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        self._stopping = False
+
+    def _due(self) -> str:
+        with self._wake:
+            if self._heap and self._heap[0][0] <= clock.now():
+                return heapq.heappop(self._heap)[1]
+        return ""
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                if self._stopping:
+                    return
+                if not self._heap:
+                    self._wake.wait()
+                elif (left := self._heap[0][0] - clock.now()) > 0:
+                    self._wake.wait(min(left, 3600.0))
+            self.poll()

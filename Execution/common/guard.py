@@ -1,0 +1,241 @@
+"""The one guard around every venue call: breaker -> rate budget -> call -> may it be repeated?
+
+What is repeated: reads on any transient failure; submits and cancels only where the venue's answer proves that
+nothing left (outcome not_sent). A submit whose outcome is unknown is never repeated here.
+What the breaker stops: orders that may add exposure. Cancels, reduce-only orders and reads always pass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+from Execution.common import log, settings
+from Execution.common.envelope import fail, failure
+from Execution.common.errors import ERROR_CODES, OUTCOMES, ExecutionError, Outcome
+from Execution.common.precision import Rules
+from Execution.common.resilience import Breaker, Budget, Limit, backoff
+from Execution.common.types import VENUE_FUNCTIONS, Envelope, Exchange
+
+SUBMITS = frozenset(
+    (
+        "place_limit_order",
+        "place_market_order",
+        "place_stop_order",
+        "place_take_profit_order",
+        "place_orders",
+        "adjust_position",
+    )
+)
+CANCELS = frozenset(("cancel_order", "cancel_all_orders", "cancel_all_after"))
+READS = frozenset(VENUE_FUNCTIONS) - SUBMITS - CANCELS - {"set_leverage"}
+_TRANSIENT = frozenset(("TIMEOUT", "VENUE_DOWN", "RATE_LIMITED", "CLOCK_SKEW"))
+_VENUE_SICK = frozenset(("TIMEOUT", "VENUE_DOWN", "BAD_RESPONSE"))
+_ATTEMPTS = 3
+_LONGEST_WAIT = 2.0
+
+
+class Venue:
+    """A registered module with what guards it: one breaker and one budget for each account."""
+
+    def __init__(self, name: str, module: Exchange) -> None:
+        self.name = name
+        self.module = module
+        self.local = bool(getattr(module, "LOCAL", False))
+        self.absence_grace = float(getattr(module, "ABSENCE_GRACE", 10.0))
+        self.default_market = settings.choice(
+            f"{name.upper()}_DEFAULT_MARKET",
+            ("spot", "swap"),
+            value=settings.get(f"{name.upper()}_DEFAULT_MARKET") or "spot",
+        )
+        self._limits: dict[str, Limit] = dict(getattr(module, "RATE_LIMITS", {}))
+        self.rules: dict[tuple[str, str], tuple[float, Rules]] = {}
+        self._guards: dict[str, tuple[Breaker, Budget | None]] = {}
+
+    def reset(self) -> None:
+        """Forget breakers, budgets and rules."""
+        self._guards.clear()
+        self.rules.clear()
+
+    def guard(self, account: str) -> tuple[Breaker, Budget | None]:
+        """Answer the breaker and the budget of an account."""
+        found = self._guards.get(account)
+        if found is None:
+            found = self._guards.setdefault(account, (Breaker(), Budget(self._limits) if self._limits else None))
+        return found
+
+
+def call(venue: Venue, account: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Envelope:
+    """Call a venue function for an account. Never raises; answers an envelope."""
+    target = getattr(venue.module, function, None)
+    if target is None:
+        return fail("NOT_SUPPORTED", f"{venue.name} has no function {function!r:.60}", "not_sent")
+    breaker, budget = venue.guard(account)
+    if breaker.failures >= breaker.threshold or budget is not None:
+        return _guarded(venue, account, function, target, args, kwargs, [])
+    answer: Envelope = _once(venue, account, function, target, args, kwargs)
+    if answer["success"]:
+        breaker.failures = 0
+        return answer
+    return _guarded(venue, account, function, target, args, kwargs, [], answer)
+
+
+def call_batch(venue: Venue, account: str, orders: list[dict[str, Any]]) -> list[Envelope] | None:
+    """Place several orders in one venue call; None where the venue has no batch function. Nothing is repeated."""
+    target = getattr(venue.module, "place_orders", None)
+    if target is None:
+        return None
+    breaker, budget = venue.guard(account)
+    exposing = not all(order.get("reduce_only") for order in orders)
+    stop = _stop(venue, breaker, budget, "order", exposing=exposing, decisions=[])
+    if stop is not None:
+        return [stop] * len(orders)
+    answers = _once(venue, account, "place_orders", target, (orders,), {})
+    if isinstance(answers, list) and len(answers) == len(orders):
+        checked = [_checked(answer, "place_orders", venue.name) for answer in answers]
+        _judge(breaker, checked[-1])
+        return checked
+    if isinstance(answers, list):
+        answers = fail("BAD_RESPONSE", f"{venue.name} answered {len(answers)} of {len(orders)} orders", "unknown")
+    _judge(breaker, answers)
+    return [answers] * len(orders)
+
+
+def _guarded(
+    venue: Venue,
+    account: str,
+    function: str,
+    target: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    decisions: list[str],
+    answer: Envelope | None = None,
+) -> Envelope:
+    """The slow path: a limit is set, the breaker is open, or the first attempt failed."""
+    breaker, budget = venue.guard(account)
+    kind = "order" if function in SUBMITS else "cancel" if function in CANCELS else "read"
+    exposing = kind == "order" and not kwargs.get("reduce_only") and not _reduces(function, args, kwargs)
+    attempt = 0 if answer is None else 1
+    while True:
+        if answer is None:
+            stop = _stop(venue, breaker, budget, kind, exposing=exposing, decisions=decisions)
+            if stop is not None:
+                return _explained(stop, attempt, decisions)
+            answer = _once(venue, account, function, target, args, kwargs)
+            attempt += 1
+        _judge(breaker, answer)
+        wait = _wait_before_repeat(answer, function, attempt)
+        if wait is None:
+            _heed(budget, answer)
+            return _explained(answer, attempt, decisions)
+        decisions.append(f"attempt {attempt}: {answer['data']['error']}, repeated after {wait:.2f} s")
+        time.sleep(wait)
+        answer = None
+
+
+def _reduces(function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    if function != "adjust_position":
+        return False
+    amount = kwargs.get("amount", args[2] if len(args) > 2 else 0)
+    return str(amount).strip().startswith("-")
+
+
+def _stop(
+    venue: Venue, breaker: Breaker, budget: Budget | None, kind: str, *, exposing: bool, decisions: list[str]
+) -> Envelope | None:
+    """Answer why a call may not go, or None; wait a little for the budget where that helps."""
+    if exposing and (wait := breaker.refuses()) > 0:
+        decisions.append("breaker open: new exposure refused")
+        return fail(
+            "VENUE_DOWN",
+            f"{venue.name} failed {breaker.failures} times in a row: no new exposure for {wait:.1f} s "
+            "(cancels, reduce-only orders and reads pass)",
+            "not_sent",
+            retry_after=wait,
+        )
+    if budget is None:
+        return None
+    wait = budget.take(kind)
+    if 0 < wait <= _LONGEST_WAIT:
+        decisions.append(f"waited {wait:.2f} s for the rate budget")
+        time.sleep(wait)
+        wait = budget.take(kind)
+    if wait > 0:
+        return fail("RATE_LIMITED", f"the rate budget of {venue.name} is used up", "not_sent", retry_after=wait)
+    return None
+
+
+def _once(
+    venue: Venue,
+    account: str,
+    function: str,
+    target: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    token = settings.account.set(account)
+    try:
+        answer = target(*args, **kwargs)
+    except ExecutionError as error:
+        return failure(error)
+    except Exception as error:  # noqa: BLE001  # a venue module must not raise; what it did is not known
+        log.error(f"{venue.name}.{function} raised {type(error).__name__}: {error}")
+        harmless = function in READS or (isinstance(error, TypeError) and _bad_call(error))
+        outcome: Outcome = "not_sent" if harmless else "unknown"
+        return fail(
+            "BAD_RESPONSE", f"{venue.name}.{function} raised {type(error).__name__}: {log.redact(str(error))}", outcome
+        )
+    finally:
+        settings.account.reset(token)
+    if type(answer) is dict and len(answer) == 3 and answer.get("success") is True:
+        return answer
+    return answer if isinstance(answer, list) else _checked(answer, function, venue.name)
+
+
+def _bad_call(error: TypeError) -> bool:
+    """Tell whether a TypeError comes from the call itself (a wrong parameter) and not from inside the function."""
+    trace = error.__traceback__
+    return trace is not None and trace.tb_next is None
+
+
+def _checked(answer: Any, function: str, name: str) -> Envelope:
+    if isinstance(answer, dict) and set(answer) == {"success", "data", "message"}:
+        if answer["success"] is True:
+            return cast(Envelope, answer)
+        data = answer["data"]
+        if isinstance(data, dict) and data.get("error") in ERROR_CODES and data.get("outcome") in OUTCOMES:
+            return cast(Envelope, answer)
+    outcome: Outcome = "not_sent" if function in READS else "unknown"
+    return fail("BAD_RESPONSE", f"{name}.{function} answered something else than an envelope: {answer!r:.200}", outcome)
+
+
+def _judge(breaker: Breaker, answer: Envelope) -> None:
+    if answer["success"] or answer["data"]["error"] not in _VENUE_SICK:
+        breaker.succeeded()
+    else:
+        breaker.failed()
+
+
+def _heed(budget: Budget | None, answer: Envelope) -> None:
+    if budget is not None and not answer["success"] and answer["data"]["error"] == "RATE_LIMITED":
+        budget.block(float(answer["data"]["retry_after"] or 1.0))
+
+
+def _wait_before_repeat(answer: Envelope, function: str, attempt: int) -> float | None:
+    """Answer the seconds to wait before the same call again, or None where it must not or need not be repeated."""
+    if answer["success"] or attempt >= _ATTEMPTS or answer["data"]["error"] not in _TRANSIENT:
+        return None
+    if function not in READS and answer["data"]["outcome"] != "not_sent":
+        return None
+    wait = float(answer["data"]["retry_after"] or backoff(attempt - 1))
+    return wait if wait <= _LONGEST_WAIT else None
+
+
+def _explained(answer: Envelope, attempts: int, decisions: list[str]) -> Envelope:
+    if not answer["success"]:
+        answer["data"]["attempts"] = attempts
+        answer["data"]["decisions"] = decisions
+    elif decisions:
+        answer["message"] = "; ".join([*([answer["message"]] if answer["message"] else []), *decisions])
+    return answer

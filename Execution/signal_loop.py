@@ -1,0 +1,299 @@
+"""The loop of `Executor.run`: takes signals from its sources and keeps the house between them.
+
+Each exchange has one worker, so the signals of an (exchange, symbol) stay in order while exchanges run side by side.
+A signal is acknowledged to its source only when its outcome is recorded. SIGTERM and SIGINT: what is in flight is
+finished, nothing new is begun, what was not begun stays with its source.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal as os_signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from Execution import registry
+from Execution.common import log
+from Execution.common.envelope import fail, failure
+from Execution.common.errors import ExecutionError, Refused
+from Execution.common.types import Envelope
+from Execution.inbox import Entry, QueueSource, Source, open_source
+
+if TYPE_CHECKING:
+    from Execution.executor import Executor
+
+Report = Callable[[dict[str, Any]], None]
+
+_RETRY_STORE = 1.0
+
+
+class Loop:
+    """One run of the loop."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        on_answer: Report | None,
+        sync_every: float,
+        risk_every: float,
+        stop_timeout: float,
+        liquidate: bool,
+    ) -> None:
+        self.executor = executor
+        self.stopping = threading.Event()
+        self.counts = {"received": 0, "succeeded": 0, "failed": 0, "unreadable": 0}
+        self._on_answer = on_answer
+        self._sync_every = sync_every
+        self._risk_every = risk_every
+        self._stop_timeout = stop_timeout
+        self._liquidate = liquidate
+        self._workers: dict[str, tuple[threading.Thread, queue.SimpleQueue[Entry | None]]] = {}
+        self._lock = threading.Lock()
+        self._left: list[Entry] = []
+
+    # -- sources
+
+    def read(self, source: Source, follow: bool) -> None:
+        """Hand the entries of a source to the workers, until it ends or the loop stops."""
+        try:
+            for entry in source.entries(self.stopping, follow):
+                self._hand_over(entry)
+        except Exception as error:  # noqa: BLE001  # one source that fails must not take the others down
+            log.error(f"a signal source failed: {type(error).__name__}: {error}")
+
+    def _hand_over(self, entry: Entry) -> None:
+        with self._lock:
+            self.counts["received"] += 1
+        if entry.problem:
+            self._unreadable(entry)
+            return
+        try:
+            name = registry.canonical(_exchange_of(entry.content))
+        except ExecutionError as error:
+            self._answered(entry, failure(error))
+            return
+        self._worker(name).put(entry)
+
+    def _unreadable(self, entry: Entry) -> None:
+        with self._lock:
+            self.counts["unreadable"] += 1
+        log.warning(f"signal at {entry.source}:{entry.position} is unreadable: {entry.problem}")
+        facts = {"source": entry.source, "position": entry.position, "problem": entry.problem}
+        self._record("unreadable", facts)
+        self._answered(entry, fail("INVALID_ORDER", entry.problem, "not_sent"))
+
+    def _record(self, kind: str, facts: dict[str, Any]) -> None:
+        try:
+            with self.executor.orders.writing():
+                self.executor.orders.journal.note(kind, facts)
+        except ExecutionError as error:
+            log.error(f"could not be recorded: {error}")
+
+    # -- workers
+
+    def _worker(self, name: str) -> queue.SimpleQueue[Entry | None]:
+        with self._lock:
+            if name not in self._workers:
+                inbox: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+                thread = threading.Thread(target=self._work, args=(inbox,), name=f"execution-{name}", daemon=True)
+                self._workers[name] = thread, inbox
+                thread.start()
+            return self._workers[name][1]
+
+    def _work(self, inbox: queue.SimpleQueue[Entry | None]) -> None:
+        while (entry := inbox.get()) is not None:
+            if self.stopping.is_set():
+                self._left.append(entry)
+                continue
+            answer = self._carry_out(entry)
+            while _is_store_failure(answer) and not self.stopping.is_set():
+                log.error(f"{answer['message']}; trying again")
+                self.stopping.wait(_RETRY_STORE)
+                answer = self._carry_out(entry)
+            if _is_store_failure(answer):
+                self._left.append(entry)
+            else:
+                self._answered(entry, answer)
+
+    def _carry_out(self, entry: Entry) -> Envelope:
+        content = dict(entry.content)
+        try:
+            if content.get("signal") == "liquidate":
+                return self.executor.handle_risk_signal(content)
+            exchange = _exchange_of(content)
+            symbol = content.pop("symbol", None)
+            content.pop("exchange", None), content.pop("exchange_name", None)
+            order = content.pop("signal", None)
+            signal = dict(order) if isinstance(order, Mapping) and not content else content
+            if entry.key and not signal.get("key") and not signal.get("client_order_id"):
+                signal["key"] = entry.key
+            return self.executor.execute_signal(str(exchange), symbol, signal)
+        except Exception as error:  # noqa: BLE001  # the loop goes on
+            log.error(f"signal at {entry.source}:{entry.position}: {type(error).__name__}: {error}")
+            return fail("BAD_RESPONSE", f"{type(error).__name__}: {error}", "unknown")
+
+    def _answered(self, entry: Entry, answer: Envelope) -> None:
+        with self._lock:
+            self.counts["succeeded" if answer["success"] else "failed"] += 1
+        if entry.acknowledge is not None:
+            try:
+                entry.acknowledge()
+            except ExecutionError as error:
+                log.error(f"{entry.source}:{entry.position} is done but not acknowledged: {error}")
+        if self._on_answer is not None:
+            content = entry.content if isinstance(entry.content, dict) else {}
+            self._on_answer(
+                {
+                    "source": entry.source.partition("|")[0],
+                    "position": entry.position,
+                    "exchange": content.get("exchange_name") or content.get("exchange"),
+                    "symbol": content.get("symbol"),
+                    "answer": answer,
+                }
+            )
+
+    # -- between signals
+
+    def keep_house(self, done: Callable[[], bool]) -> None:
+        """Sync open orders and look after the account until the loop stops or its sources have ended."""
+        next_sync = time.monotonic() + self._sync_every
+        next_risk = time.monotonic() + self._risk_every
+        while not self.stopping.is_set() and not done():
+            self.stopping.wait(0.02)
+            now = time.monotonic()
+            if now >= next_sync:
+                self._guarded(self.executor.sync)
+                next_sync = time.monotonic() + self._sync_every
+            if now >= next_risk:
+                for name in list(self._workers):
+                    self._guarded(partial(self._look_after, name))
+                next_risk = time.monotonic() + self._risk_every
+
+    def _look_after(self, name: str) -> None:
+        verdict = self.executor.risk.check_account_risk(name)
+        if verdict["risk_level"] == "safe":
+            return
+        log.warning(f"{name}: {verdict['message']}")
+        if verdict["should_liquidate"] and self._liquidate and self._has_something(name):
+            self._record("liquidate", {"exchange": name, "message": verdict["message"], "metrics": verdict["metrics"]})
+            answer = self.executor.handle_risk_signal(self.executor.risk.send_liquidation_signal(name))
+            log.error(f"{name} liquidated: {answer['message']}")
+
+    @staticmethod
+    def _has_something(name: str) -> bool:
+        return any(
+            not answer["success"] or answer["data"]
+            for answer in (registry.call(name, "get_positions"), registry.call(name, "get_open_orders"))
+        )
+
+    def _guarded(self, task: Callable[[], Any]) -> None:
+        try:
+            task()
+        except Exception as error:  # noqa: BLE001  # housekeeping that fails once must not end the loop
+            log.error(f"housekeeping failed: {type(error).__name__}: {error}")
+
+    # -- the end
+
+    def finish(self) -> list[str]:
+        """Let the workers end; answer the names of those that did not within the deadline."""
+        deadline = time.monotonic() + self._stop_timeout
+        for _, inbox in self._workers.values():
+            inbox.put(None)
+        for thread, _ in self._workers.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return [name for name, (thread, _) in self._workers.items() if thread.is_alive()]
+
+    @property
+    def left(self) -> list[Entry]:
+        """What was taken from a source and not begun."""
+        return self._left
+
+
+def run(
+    executor: Executor,
+    *sources: Any,
+    on_answer: Report | None = None,
+    follow: bool = True,
+    sync_every: float = 1.0,
+    risk_every: float = 5.0,
+    stop_timeout: float = 10.0,
+    liquidate: bool = True,
+    stop: threading.Event | None = None,
+) -> dict[str, Any]:
+    """Carry out signals as they come, until stopped by SIGTERM, SIGINT or `stop`.
+
+    Args:
+        sources: queues of dicts, "-" for standard input, paths of files or folders of JSON lines. A line is a signal
+            with exchange and symbol beside its keys, or a liquidation signal.
+        on_answer: called with {"source", "position", "exchange", "symbol", "answer"} for each signal.
+        follow: stay when a file has been read to its end; False: end when all sources are read.
+        sync_every, risk_every: seconds between looks at open orders and at the account.
+        stop_timeout: seconds that what is in flight may take after a stop.
+        liquidate: whether a liquidation that the account's risk level calls for is carried out.
+
+    Returns:
+        {"received", "succeeded", "failed", "unreadable", "left", "unfinished"}.
+    """
+    loop = Loop(
+        executor,
+        on_answer=on_answer,
+        sync_every=sync_every,
+        risk_every=risk_every,
+        stop_timeout=stop_timeout,
+        liquidate=liquidate,
+    )
+    if stop is not None:
+        loop.stopping = stop
+    executor.start()
+    opened = [open_source(source, executor.orders) for source in sources]
+    if not opened:
+        raise Refused("CONFIGURATION", "run() needs a source of signals")
+    readers = [
+        threading.Thread(target=loop.read, args=(source, follow), name="execution-source", daemon=True)
+        for source in opened
+    ]
+    with _stopped_by_signals(loop.stopping):
+        for reader in readers:
+            reader.start()
+        loop.keep_house(lambda: not any(reader.is_alive() for reader in readers))
+        for reader in readers:
+            reader.join(stop_timeout)
+        unfinished = loop.finish()
+    for source in opened:
+        if isinstance(source, QueueSource):
+            source.give_back([entry for entry in loop.left if entry.source == "queue"])
+    return {**loop.counts, "left": len(loop.left), "unfinished": unfinished}
+
+
+@contextmanager
+def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT set the event; only the main thread can arrange that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = lambda *_: stopping.set()  # noqa: E731
+    before = {number: os_signal.signal(number, handler) for number in (os_signal.SIGTERM, os_signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            os_signal.signal(number, old)
+
+
+def _exchange_of(content: object) -> object:
+    if not isinstance(content, Mapping):
+        raise Refused("INVALID_ORDER", f"a signal must be a dict, not {content!r:.60}")
+    name = content.get("exchange_name") or content.get("exchange")
+    if name is None:
+        raise Refused("UNKNOWN_VENUE", f"exchange is missing; known: {', '.join(registry.names())}")
+    return name
+
+
+def _is_store_failure(answer: Envelope) -> bool:
+    """Tell whether nothing could be recorded, so that the signal must be tried again."""
+    return not answer["success"] and answer["data"].get("error") == "STORE_FAILED"
