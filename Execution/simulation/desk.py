@@ -75,13 +75,13 @@ def _tried(engine: Engine, request: model.Request, now: float, used: set[str]) -
         order = _enter(engine, request, now, used)
     except model.Rejected as error:
         return error
-    used.add(request.client_order_id)
+    used.add(order.request.client_order_id)
     return order
 
 
 def _enter(engine: Engine, request: model.Request, now: float, used: Collection[str]) -> model.Order:
     if not request.client_order_id:
-        request.client_order_id = f"{_prefix}-{next(_counter)}"
+        request = replace(request, client_order_id=f"{_prefix}-{next(_counter)}")
     elif request.client_order_id in used:
         raise model.Rejected(
             "DUPLICATE_ORDER", "duplicate_client_order_id", f"client_order_id {request.client_order_id} was used before"
