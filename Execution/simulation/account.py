@@ -43,6 +43,7 @@ class PaperAccount:
 
     def forget(self) -> None:
         """Have memory built anew from the file at the next call."""
+        self.store.forget()
         self._engine: Engine | None = None
         self._saved = Saved(AccountState(ME, {}, [], {}))
         self._version = 0
@@ -150,28 +151,28 @@ class PaperAccount:
         if newest == 0:
             return self._open(connection)
         if self._engine is not None and newest > self._version:
-            orders = self.store.changed_since(connection, self._version, newest)
-            if orders is not None:
-                self._catch_up(connection, self._engine, orders, newest)
+            found = self.store.since(connection, self._version, newest)
+            if found is not None:
+                self._catch_up(connection, self._engine, *found, newest)
                 return self._engine
         return self._load(connection, newest)
 
-    def _catch_up(self, connection: sqlite3.Connection, engine: Engine, orders: list[Order], newest: int) -> None:
-        saved = self.store.saved(connection, newest)
+    def _catch_up(
+        self, connection: sqlite3.Connection, engine: Engine, saved: Saved, orders: list[Order], newest: int
+    ) -> None:
         if saved.market != self._saved.market:
             self._read_market(connection, engine)
         engine.adopt(saved.account, orders, saved.next_order_id, saved.next_trade_id)
         self._active.update(order.request.symbol for order in orders)
         self._active.update(position.symbol for position in saved.account.positions)
-        if saved.time > self._played:
+        if saved.time > self._played or self.source.settable:
             self.source.play(engine.onlooker(), self._active, saved.time, saved.time)
         self._adopted(saved, newest)
 
     def _load(self, connection: sqlite3.Connection, newest: int) -> Engine:
-        saved = self.store.saved(connection, newest)
+        saved, orders = self.store.load(connection, newest)
         engine = self._new_engine(saved)
         self._read_market(connection, engine)
-        orders = self.store.live_orders(connection)
         self._active = {order.request.symbol for order in orders}
         self._active.update(position.symbol for position in saved.account.positions if position.size)
         self._check_listed()
@@ -275,12 +276,16 @@ class PaperAccount:
             self.forget()
 
     def _load_ids(self, connection: sqlite3.Connection, newest: int) -> Engine:
-        old = self.store.saved(connection, newest) if newest else Saved(AccountState(ME, {}, [], {}))
+        old = self.store.load(connection, newest)[0] if newest else Saved(AccountState(ME, {}, [], {}))
         self._saved = Saved(AccountState(ME, {}, [], {}), epoch=clock.now(), market=old.market)
         self._switch = _NEVER
         return self._new_engine(old)
 
     # Looking
+
+    def fold(self) -> None:
+        """Bring the tables of orders and fills up to date. Call inside an action."""
+        self.store.fold(self.store.database.connection, self._version)
 
     def prices(self, symbol: str) -> Prices:
         """Answer the best prices of a listed symbol; the account is not touched where the source knows them."""

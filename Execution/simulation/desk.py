@@ -75,13 +75,13 @@ def _tried(engine: Engine, request: model.Request, now: float, used: set[str]) -
         order = _enter(engine, request, now, used)
     except model.Rejected as error:
         return error
-    used.add(request.client_order_id)
+    used.add(order.request.client_order_id)
     return order
 
 
 def _enter(engine: Engine, request: model.Request, now: float, used: Collection[str]) -> model.Order:
     if not request.client_order_id:
-        request.client_order_id = f"{_prefix}-{next(_counter)}"
+        request = replace(request, client_order_id=f"{_prefix}-{next(_counter)}")
     elif request.client_order_id in used:
         raise model.Rejected(
             "DUPLICATE_ORDER", "duplicate_client_order_id", f"client_order_id {request.client_order_id} was used before"
@@ -126,11 +126,12 @@ def find(account: PaperAccount, symbol: str, order_id: int | None, client_order_
 
     def act(engine: Engine, _now: float) -> model.Order | None:
         live = _live(engine, symbol, order_id, client_order_id)
-        return None if live is None else replace(live)
+        return account.store.order(order_id, client_order_id) if live is None else replace(live)
 
-    found = account.run(act)[0] or account.store.order(order_id, client_order_id)
+    found = account.run(act)[0]
     if found is None or found.request.symbol != symbol:
-        raise model.Rejected("ORDER_NOT_FOUND", "unknown_order", f"no order {order_id or client_order_id} of {symbol}")
+        name = client_order_id if order_id is None else order_id
+        raise model.Rejected("ORDER_NOT_FOUND", "unknown_order", f"no order {name} of {symbol}")
     return found
 
 
@@ -142,7 +143,12 @@ def open_orders(account: PaperAccount, symbol: str | None) -> list[model.Order]:
 def fills(account: PaperAccount, symbol: str | None, order_id: int | None, since: float | None) -> list[model.Fill]:
     """Answer executions, oldest first."""
     account.run(lambda _engine, _now: None)
-    return account.store.fills(symbol, order_id, since)
+
+    def act(_engine: Engine, _now: float) -> list[model.Fill]:
+        account.fold()
+        return account.store.fills(symbol, order_id, since)
+
+    return account.run(act)[0]
 
 
 def positions(account: PaperAccount, symbol: str | None) -> list[views.PositionView]:
