@@ -7,28 +7,25 @@ each write first takes in what the others appended.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
 from Execution import registry
 from Execution.common import clock, log, process, settings
-from Execution.common.book import Book
 from Execution.common.envelope import failure, ok
-from Execution.common.errors import ExecutionError, Refused, StoreError
-from Execution.common.journal import Event, Journal, decode_event, decode_intent, fill_row, public_fill
+from Execution.common.errors import ExecutionError, Refused
+from Execution.common.journal import Journal, decode_event
+from Execution.common.journal_rows import fill_facts, public_fill
+from Execution.common.ledger import Ledger
 from Execution.common.order import ZERO, OrderRecord, is_legal, public, terms_of
 from Execution.common.precision import exact, positive
-from Execution.common.types import FINAL_STATUSES, ORDER_TYPES, SIDES, STATUSES, Envelope
+from Execution.common.types import ORDER_TYPES, SIDES, STATUSES, Envelope
 from Execution.drafts import is_fresh
 
-_OPEN_SQL = "status IN ('pending','open','partially_filled','unknown')"
 
-
-class OrderManager:
+class OrderManager(Ledger):
     """The book. One for each store and process; any number of threads."""
 
     def __init__(
@@ -42,20 +39,14 @@ class OrderManager:
             timeout: seconds to wait for another process's transaction; None = the setting.
         """
         path = settings.database("EXECUTION_STORE", "execution.db") if store is None else store
-        self.journal = Journal(
-            path.removeprefix("sqlite:///"),
-            durability=settings.choice("EXECUTION_DURABILITY", ("NORMAL", "FULL"), value=durability)
-            if durability
-            else settings.choice("EXECUTION_DURABILITY", ("NORMAL", "FULL")),
-            timeout=settings.number("EXECUTION_STORE_TIMEOUT") if timeout is None else timeout,
+        super().__init__(
+            Journal(
+                path.removeprefix("sqlite:///"),
+                durability=settings.choice("EXECUTION_DURABILITY", ("NORMAL", "FULL"), value=durability),
+                timeout=settings.number("EXECUTION_STORE_TIMEOUT") if timeout is None else timeout,
+            )
         )
-        self.journal.on_foreign = self._take_in
-        self.lock = self.journal.lock
-        self.on_deadline: Callable[[OrderRecord], None] | None = None
-        self._book = Book()
-        self._recent: dict[str, deque[float]] = {}
         self._in_flight: set[str] = set()
-        self._last_rid = 0
 
     # -- what users were promised
 
@@ -71,7 +62,7 @@ class OrderManager:
         """
         try:
             record = _external(order_info)
-            with self.journal.writing():
+            with self.journal:
                 known = self.find(record.order_id or record.client_order_id, record.exchange)
                 if known is not None:
                     return ok(public(known), "already in the book")
@@ -148,12 +139,6 @@ class OrderManager:
 
     # -- before and after a send
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the book for writing over all threads and processes; everything inside is one commit."""
-        with self.journal.writing():
-            yield
-
     def record(self, record: OrderRecord, key: str | None = None) -> None:
         """Write down the intent to send an order; inside `writing()`. It leaves only after the commit."""
         taken = self._book.orders.get(record.client_order_id)
@@ -187,21 +172,20 @@ class OrderManager:
         for record in records:
             self._in_flight.discard(record.client_order_id)
 
-    def apply(self, record: OrderRecord, order: dict[str, Any], source: str) -> bool:
+    def apply(self, record: OrderRecord, order: Mapping[str, Any], source: str) -> bool:
         """Bring a record up to what the venue reports; inside `writing()`. False where the change is illegal.
 
         `filled` never shrinks, an ended order never comes back to life, fills are kept once by trade id.
         """
         status = order["status"]
         filled = exact(order["filled"]) if order["filled"] else ZERO
-        if fills := order.get("fills"):
-            self.journal.insert_fills([fill_row(record, fill) for fill in fills])
         if status == record.status and filled == record.filled and (record.order_id or not order["order_id"]):
             return True
         if filled < record.filled or not is_legal(record.status, status):
             return self._refuse(record, order, source)
         if not record.order_id:
             record.order_id = order["order_id"]
+        fills = order.get("fills")
         average = order["average_price"]
         self._change(
             record,
@@ -212,8 +196,20 @@ class OrderManager:
             fee=exact(order["fee"]) if order["fee"] else ZERO,
             fee_currency=order["fee_currency"],
             message=order.get("reason", ""),
+            fills=[fill_facts(fill) for fill in fills] if fills else None,
         )
         return True
+
+    def _refuse(self, record: OrderRecord, order: Mapping[str, Any], source: str) -> bool:
+        seen = {"status": order["status"], "filled": order["filled"], "source": source}
+        late = filled_late(record, order)
+        if late is not None:
+            self._change(record, record.status, source, filled=late, average=record.average_price, fee=record.fee,
+                         fee_currency=record.fee_currency, message="late fill")  # fmt: skip
+            return True
+        log.debug(f"order {record.client_order_id}: {record.status} does not become {order['status']}")
+        self.journal.note("refused", {"client_order_id": record.client_order_id, "is": record.status, "seen": seen})
+        return False
 
     # -- asking the venue
 
@@ -251,8 +247,9 @@ class OrderManager:
         """Ask the venue for the executions of an order and keep those that are new."""
         answer = registry.call(record.exchange, "get_fills", record.symbol, order_id=record.order_id)
         if answer["success"]:
+            fills = [fill_facts(fill) for fill in answer["data"]]
             with self.writing():
-                self.journal.insert_fills([fill_row(record, fill) for fill in answer["data"]])
+                self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
 
     def sync(self, exchange_name: str | None = None) -> list[dict[str, Any]]:
         """Bring every open order up to date with its venue; answer those that changed."""
@@ -297,204 +294,12 @@ class OrderManager:
         owner = self.journal.owner_of(record.rid)
         return owner == process.me() or not process.alive(owner)
 
-    # -- the book in memory, and what risk asks of it
-
-    def find(self, name: str, exchange: str | None = None) -> OrderRecord | None:
-        """Answer a record by client_order_id or the venue's order_id, open or finished."""
-        with self.lock:
-            record = self._book.orders.get(name)
-        if record is not None and (exchange is None or record.exchange == exchange):
-            return record
-        where, parameters = "WHERE (client_order_id = ? OR order_id = ?)", (name, name)
-        stored = self.journal.orders(
-            where + (" AND exchange = ?" if exchange else ""), (*parameters, *filter(None, [exchange]))
-        )
-        return self._live(stored[-1]) if stored else None
-
-    def open_records(self, exchange: str | None = None) -> list[OrderRecord]:
-        """Answer the open orders, those of other processes included, oldest first."""
-        with self.writing():
-            return [r for r in self._book.orders.values() if exchange is None or r.exchange == exchange]
-
-    def key_of(self, record: OrderRecord) -> str:
-        """Answer the key of the signal that led to an order; "" where it had none."""
-        rows = self.journal.database.read("SELECT key FROM orders WHERE rid = ?", (record.rid,))
-        return rows[0][0] or "" if rows else ""
-
-    def records_by_key(self, key: str) -> list[OrderRecord]:
-        """Answer the records that a signal key led to."""
-        return [self._live(record) for record in self.journal.orders("WHERE key = ?", (key,))]
-
-    def exposure(self, exchange: str, symbol: str) -> tuple[Decimal, Decimal]:
-        """Answer what open orders may still buy and sell, in base units, reduce-only ones left out."""
-        return self._book.exposure(exchange, symbol)
-
-    def open_order_count(self, exchange: str) -> int:
-        """Answer the number of open orders."""
-        return self._book.count(exchange)
-
-    def net_filled(self, exchange: str) -> tuple[int, dict[str, Decimal]]:
-        """Answer (n, {symbol: bought less sold by all processes since the book was loaded for the n-th time}).
-
-        With two of these, a position read in between is brought up to date without asking the venue; where n differs,
-        fills may have been missed.
-        """
-        return self._book.net_filled(exchange)
-
-    def intent_count(self, exchange: str, seconds: float) -> int:
-        """Answer how many orders were recorded within the last seconds; 86400 means since midnight UTC."""
-        now = clock.now()
-        since = now - now % 86400 if seconds >= 86400 else now - seconds
-        with self.lock:
-            times = self._recent.get(exchange)
-            if times is None:
-                sql = "SELECT created FROM orders WHERE exchange = ? AND created >= ? ORDER BY rid"
-                rows = self.journal.database.read(sql, (exchange, min(now - now % 86400, now - 3600)))
-                times = self._recent[exchange] = deque(row[0] for row in rows)
-            while times and times[0] < min(now - now % 86400, now - 3600):
-                times.popleft()
-            return sum(1 for _ in _takewhile_since(times, since))
-
-    def unresolved(self, exchange: str, symbol: str) -> list[OrderRecord]:
-        """Answer the orders of a symbol whose outcome is unknown."""
-        with self.lock:
-            return [r for r in self._book.unknown.values() if r.symbol == symbol and r.exchange == exchange]
-
-    def inbox_position(self, source: str) -> int | None:
-        """Answer how far a source of signals was carried out; None where it was never seen."""
-        rows = self.journal.database.read("SELECT position FROM inbox WHERE source = ?", (source,))
-        return int(rows[0][0]) if rows else None
-
-    def set_inbox_position(self, source: str, position: int) -> None:
-        """Remember how far a source of signals was carried out."""
-        with self.writing():
-            self.journal.execute("INSERT OR REPLACE INTO inbox VALUES(?,?,?)", (source, position, clock.now()))
-
-    def day_start_equity(self, exchange: str, equity: Decimal) -> Decimal:
-        """Answer the first equity seen on this UTC day; `equity` becomes it where there was none."""
-        day = str(int(clock.now() // 86400))
-        with self.writing():
-            self.journal.execute("INSERT OR IGNORE INTO days VALUES(?,?,?)", (exchange, day, str(equity)))
-            rows = self.journal.database.read("SELECT equity FROM days WHERE exchange=? AND day=?", (exchange, day))
-        return Decimal(rows[0][0])
-
-    def close(self) -> None:
-        """Close the store. The next use opens it again."""
-        with self.lock:
-            try:
-                with self.writing():
-                    self._remember_oldest()
-            except StoreError as error:
-                log.warning(f"closing: {error}")
-            self.journal.close()
-            self._book.clear()
-
-    # -- inside
-
-    def _insert(self, record: OrderRecord, key: str | None) -> None:
-        self._last_rid = record.rid = self._last_rid + 1
-        self.journal.insert_order(record, process.me(), key)
-        self._enter(record)
-        if record.deadline and self.on_deadline is not None:
-            self.on_deadline(record)
-
-    def _enter(self, record: OrderRecord) -> None:
-        """Take an open order into memory."""
-        times = self._recent.get(record.exchange)
-        if times is not None:
-            times.append(record.created)
-        if record.status in FINAL_STATUSES:
-            return
-        self._book.enter(record)
-
-    def _change(
-        self,
-        record: OrderRecord,
-        status: str,
-        source: str,
-        *,
-        filled: Decimal | None = None,
-        average: Decimal | None = None,
-        fee: Decimal | None = None,
-        fee_currency: str = "",
-        outcome: str = "",
-        error: str = "",
-        message: str = "",
-    ) -> None:
-        """Move a record to a new state, in memory and in the journal."""
-        was_open, before = record.client_order_id in self._book.orders, record.filled
-        record.status, record.outcome, record.updated = status, outcome, clock.now()
-        body: dict[str, Any] = {"status": status, "source": source, "order_id": record.order_id}
-        if filled is not None:
-            record.filled, record.average_price, record.fee = filled, average, fee or ZERO
-            record.fee_currency = fee_currency
-            body |= {"filled": filled, "average_price": average, "fee": record.fee, "fee_currency": fee_currency}
-        for name, value in (("outcome", outcome), ("error", error), ("message", message)):
-            if value:
-                body[name] = value
-        self.journal.update_order(record, status, body)
-        if was_open:
-            self._book.changed(record, before)
-        else:
-            self._book.traded(record, before)
-
-    def _refuse(self, record: OrderRecord, order: dict[str, Any], source: str) -> bool:
-        seen = {"status": order["status"], "filled": order["filled"], "source": source}
-        late = filled_late(record, order)
-        if late is not None:
-            self._change(record, record.status, source, filled=late, average=record.average_price, fee=record.fee,
-                         fee_currency=record.fee_currency, message="late fill")  # fmt: skip
-            return True
-        log.debug(f"order {record.client_order_id}: {record.status} does not become {order['status']}")
-        self.journal.note("refused", {"client_order_id": record.client_order_id, "is": record.status, "seen": seen})
-        return False
-
-    def _live(self, record: OrderRecord) -> OrderRecord:
-        """Answer the object in memory for a stored record, so that there is one truth for an open order."""
-        return self._book.orders.get(record.client_order_id, record)
-
     def _select(self, where: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
+        self.journal.project()
         return [public(self._live(record)) for record in self.journal.orders(f"WHERE {where}", parameters)]
 
-    def _take_in(self, events: list[Event]) -> None:
-        """Bring memory up to what other processes wrote; an empty list means: read everything anew."""
-        if not events:
-            self._reload()
-            return
-        for event in events:
-            if event.rid:
-                self._last_rid = max(self._last_rid, event.rid)
-                self._replay(event)
 
-    def _replay(self, event: Event) -> None:
-        if event.kind == "intent":
-            self._enter(decode_intent(event))
-            return
-        stored = self.journal.orders("WHERE rid = ?", (event.rid,))
-        record = self._book.orders.get(stored[0].client_order_id) if stored else None
-        if record is None:
-            return
-        new, before = stored[0], record.filled
-        for field in ("status", "order_id", "filled", "average_price", "fee", "fee_currency", "updated", "outcome"):
-            setattr(record, field, getattr(new, field))
-        self._book.changed(record, before)
-
-    def _reload(self) -> None:
-        self._book.clear()
-        self._recent.clear()
-        self._last_rid = self.journal.last_rid()
-        oldest = int(self.journal.get_meta("oldest_open") or 0)
-        for record in self.journal.orders(f"WHERE rid >= ? AND {_OPEN_SQL}", (oldest,)):
-            self._enter(record)
-        self._remember_oldest()
-
-    def _remember_oldest(self) -> None:
-        """Store where the open orders begin, so that the next start need not look at all that ended before."""
-        oldest = min((record.rid for record in self._book.orders.values()), default=self._last_rid)
-        self.journal.set_meta("oldest_open", str(oldest))
-
-
-def filled_late(record: OrderRecord, order: dict[str, Any]) -> Decimal | None:
+def filled_late(record: OrderRecord, order: Mapping[str, Any]) -> Decimal | None:
     """Answer the larger filled amount that a venue reports for an order whose end we know already, else None."""
     filled = exact(order["filled"])
     if record.status in ("cancelled", "expired") and filled > record.filled:
@@ -506,13 +311,6 @@ def filled_late(record: OrderRecord, order: dict[str, Any]) -> Decimal | None:
 def default_manager() -> OrderManager:
     """Answer the order manager of this process's settings."""
     return OrderManager()
-
-
-def _takewhile_since(times: deque[float], since: float) -> Iterator[float]:
-    for moment in reversed(times):
-        if moment < since:
-            return
-        yield moment
 
 
 def _external(info: dict[str, Any]) -> OrderRecord:

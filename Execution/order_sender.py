@@ -180,7 +180,20 @@ def send(records: Sequence[OrderRecord]) -> list[Envelope]:
 
 
 def _send_one(record: OrderRecord) -> Envelope:
-    function = _FUNCTIONS[record.type]
+    arguments = _arguments(record)
+    return registry.call(record.exchange, _FUNCTIONS[record.type], *_POSITIONAL[record.type](record), **arguments)
+
+
+_POSITIONAL: dict[str, Callable[[OrderRecord], tuple[Any, ...]]] = {
+    "limit": lambda r: (r.symbol, r.side, r.amount, r.price),
+    "market": lambda r: (r.symbol, r.side, r.amount),
+    "stop": lambda r: (r.symbol, r.side, r.amount, r.stop_price, r.price),
+    "take_profit": lambda r: (r.symbol, r.side, r.amount, r.stop_price, r.price),
+}
+
+
+def _arguments(record: OrderRecord) -> dict[str, Any]:
+    """Answer the keyword arguments that a venue's function takes for an order of its type."""
     arguments: dict[str, Any] = {
         "client_order_id": record.client_order_id,
         "reduce_only": "reduce_only" in record.terms,
@@ -188,40 +201,19 @@ def _send_one(record: OrderRecord) -> Envelope:
     if record.type == "limit":
         arguments["time_in_force"] = record.terms[:3]
         arguments["post_only"] = "post_only" in record.terms
-        return registry.call(
-            record.exchange, function, record.symbol, record.side, record.amount, record.price, **arguments
-        )
-    if record.type == "market":
-        if record.options and "max_slippage" in record.options:
-            arguments["max_slippage"] = record.options["max_slippage"]
-        return registry.call(record.exchange, function, record.symbol, record.side, record.amount, **arguments)
-    return registry.call(
-        record.exchange,
-        function,
-        record.symbol,
-        record.side,
-        record.amount,
-        record.stop_price,
-        record.price,
-        **arguments,
-    )
+    elif record.type == "market" and record.options and "max_slippage" in record.options:
+        arguments["max_slippage"] = record.options["max_slippage"]
+    return arguments
 
 
 def _batch_arguments(record: OrderRecord) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "type": record.type,
-        "symbol": record.symbol,
-        "side": record.side,
-        "amount": record.amount,
-        "price": record.price,
-        "stop_price": record.stop_price,
-        "client_order_id": record.client_order_id,
-        "time_in_force": record.terms[:3],
-        "post_only": "post_only" in record.terms,
-        "reduce_only": "reduce_only" in record.terms,
-    }
-    if record.options and "max_slippage" in record.options:
-        arguments["max_slippage"] = record.options["max_slippage"]
+    """Answer an order as `place_orders` of a venue takes it."""
+    arguments = _arguments(record)
+    arguments |= {"type": record.type, "symbol": record.symbol, "side": record.side, "amount": record.amount}
+    if record.type == "limit":
+        arguments["price"] = record.price
+    elif record.type != "market":
+        arguments |= {"stop_price": record.stop_price, "price": record.price}
     return arguments
 
 
@@ -245,3 +237,11 @@ def _flat(order: Mapping[str, Any], record: OrderRecord | None, answer: Envelope
 
 def _price(record: OrderRecord) -> float | None:
     return None if record.price is None else float(record.price)
+
+
+def timing_of(marks: Sequence[float]) -> dict[str, float]:
+    """Name the seconds between the marks: check, record, send; `total` runs until now."""
+    start, *_ = marks
+    timing = {name: b - a for name, a, b in zip(("check", "record", "send"), marks, marks[1:], strict=False)}
+    timing["total"] = time.perf_counter() - start
+    return timing
