@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from Execution import registry
@@ -169,9 +170,23 @@ def _unrecorded(answer: Envelope, error: StoreError) -> Envelope:
 
 
 def send(records: Sequence[OrderRecord]) -> list[Envelope]:
-    """Hand recorded orders of one venue to it: as one batch where it takes batches."""
-    if not records:
-        return []
+    """Hand recorded orders to their venues: each venue's in order, several venues side by side."""
+    venues: dict[str, list[int]] = {}
+    for index, record in enumerate(records):
+        venues.setdefault(record.exchange, []).append(index)
+    if len(venues) <= 1:
+        return _send_to_one(records)
+    answers: dict[int, Envelope] = {}
+    with ThreadPoolExecutor(len(venues), thread_name_prefix="execution-send") as pool:
+        groups = [(indices, [records[i] for i in indices]) for indices in venues.values()]
+        results = pool.map(lambda group: _send_to_one(group[1]), groups)
+        for (indices, _), replies in zip(groups, results, strict=True):
+            answers |= dict(zip(indices, replies, strict=True))
+    return [answers[index] for index in range(len(records))]
+
+
+def _send_to_one(records: Sequence[OrderRecord]) -> list[Envelope]:
+    """Hand orders of one venue to it: as one batch where it takes batches."""
     if len(records) > 1:
         answers = registry.call_batch(records[0].exchange, [_batch_arguments(record) for record in records])
         if answers is not None:
