@@ -25,7 +25,6 @@ from Execution.common.store import on_fork
 from Execution.common.types import ORDER_TYPES, SIDES, STATUSES, Envelope
 from Execution.drafts import is_fresh
 
-
 _in_flight: set[str] = set()
 """client_order_ids that threads of this process are sending, whichever order manager they use."""
 
