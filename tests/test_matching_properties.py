@@ -245,6 +245,19 @@ def assert_same(one: Engine, two: Engine) -> None:
         assert one.depth(symbol, 50) == two.depth(symbol, 50)
 
 
+@examples(120)
+@given(options, histories)
+def test_nobody_stays_under_water(chosen: dict[str, Any], history: list[tuple[Any, ...]]) -> None:
+    """The bands miss no liquidation: after every market event all equity is above maintenance."""
+    made = build({**chosen, "default_leverage": 50})
+    for symbol in SYMBOLS:
+        made.on_mark(symbol, D(100), 0.0)
+    for number, step in enumerate(history):
+        play(made, step, float(number))
+        if not made._world.suspects:
+            assert all(made.summary(name).margin_ratio < 1 for name in ACCOUNTS)
+
+
 @examples(60)
 @given(options, histories)
 def test_equal_calls_give_equal_results(chosen: dict[str, Any], history: list[tuple[Any, ...]]) -> None:
