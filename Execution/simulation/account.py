@@ -386,6 +386,12 @@ def current() -> PaperAccount:
     return _accounts.get(alias) or _make(alias)
 
 
+def remark_of_current() -> str:
+    """Answer what is to be said about the prices, "" where no account could be made yet."""
+    account = _accounts.get(settings.account.get())
+    return account.source.remark if account else ""
+
+
 def _make(alias: str) -> PaperAccount:
     with _making:
         if alias not in _accounts:
