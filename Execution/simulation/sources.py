@@ -271,7 +271,8 @@ def make(text: str, seed: int, specs: Mapping[str, Spec], epoch: float) -> Sourc
         return VenueSource(rest)
     raise Refused(
         "CONFIGURATION",
-        f"PAPER_SOURCE must be random, fixed, candles:<path>[@speed], replay:<path>[@speed] or venue:<name>, not {text!r:.120}",
+        "PAPER_SOURCE must be random, fixed, candles:<path>[@speed], replay:<path>[@speed] or venue:<name>, "
+        f"not {text!r:.120}",
     )
 
 
