@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ class FakeVenue:
         self.failing: dict[str, tuple[str, str]] = {}
         """function -> (error, outcome): it answers that and does nothing."""
         self.raising: dict[str, Exception] = {}
+        self.before: Callable[[str], Any] = lambda function: None
+        """Called with the name of each function before it does anything."""
         self.hang: threading.Event | None = None
         """Every call waits for it."""
         self.leaves_conditional = False
@@ -68,6 +70,7 @@ class FakeVenue:
     def _enter(self, function: str, *args: Any, **kwargs: Any) -> Any:
         with self.lock:
             self.calls.append((function, args, kwargs))
+        self.before(function)
         if self.hang is not None:
             self.hang.wait(30)
         if function in self.raising:
