@@ -20,7 +20,7 @@ from Execution.common.journal import SignalRow, decode_answer
 from Execution.common.order import OrderRecord
 from Execution.common.types import Envelope
 from Execution.order_manager import OrderManager
-from Execution.order_sender import send
+from Execution.order_sender import dispatch
 
 _LONGEST_WAIT = 10.0
 _POLL = 0.01
@@ -111,19 +111,17 @@ class Once:
         records = self._orders.records_by_key(key)
         for record in records:
             if record.status in ("pending", "unknown"):
-                self._settle(record)
+                resend(self._orders, record)
         answer = answer_resumed(records)
         if not any(record.status in ("pending", "unknown") for record in records):
             with self._orders.writing():
                 self._orders.journal.answer_signal(key, answer)
         return answer
 
-    def _settle(self, record: OrderRecord) -> None:
-        """Ask the venue for an order whose send was interrupted; send it where it provably never arrived."""
-        seen = self._orders.refresh(record, final=False)
-        if seen["success"] or not self._orders.is_absent(record, seen):
-            return
-        self._orders.journal_resend(record)
-        answer = send([record])[0]
-        with self._orders.writing():
-            self._orders.settle(record, answer)
+
+def resend(orders: OrderManager, record: OrderRecord) -> None:
+    """Ask the venue for an order whose send was interrupted; send it again where it provably never arrived."""
+    seen = orders.refresh(record, final=False)
+    if not seen["success"] and orders.is_absent(record, seen):
+        orders.journal_resend(record)
+        dispatch(orders, [record])
