@@ -13,7 +13,7 @@ from Execution.common.order import OrderRecord
 from Execution.common.risk import Verdict
 from Execution.common.risk_state import Snapshot
 from Execution.common.types import Envelope
-from Execution.order_sender import submit
+from Execution.order_sender import submit, timing_of
 
 if TYPE_CHECKING:
     from Execution.executor import Executor
@@ -75,11 +75,11 @@ def _send(executor: Executor, group: list[Item], answers: list[Envelope | None])
         return None if verdict.allowed else executor.deny(record, verdict)
 
     results = submit(executor.orders, records, check=check, marks=marks)
-    marks.append(time.perf_counter())
+    timing = timing_of(marks)
     verdicts += [None] * (len(group) - len(verdicts))
     for (index, record, signal, _), result, verdict in zip(group, results, verdicts, strict=True):
         if verdict is not None and verdict.code == "STATE_STALE":
             answers[index] = executor.send_checked(record, signal, started)
         else:
-            answers[index] = executor.answer([record], [result], signal, marks, [verdict] if verdict else [])
+            answers[index] = executor.answer([record], [result], signal, timing, [verdict] if verdict else [])
     group.clear()

@@ -39,12 +39,12 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 class Draft(msgspec.Struct, gc=False):
     """An order as somebody asked for it, nothing checked yet."""
 
-    symbol: object
-    side: object
-    type: object
-    amount: object
-    price: object = None
-    stop_price: object = None
+    symbol: Any
+    side: Any
+    type: Any
+    amount: Any
+    price: Any = None
+    stop_price: Any = None
     client_order_id: object = None
     time_in_force: object = "GTC"
     post_only: object = False
@@ -77,44 +77,37 @@ def unknown_key(key: object, known: Sequence[str]) -> str:
     return f"unknown key {key!r:.60}{hint}"
 
 
-def prepare(exchange_name: str, draft: Draft, reference_price: Decimal | None = None) -> OrderRecord:
+def prepare(
+    exchange_name: str, draft: Draft, reference_price: Decimal | None = None, *, checked: bool = False
+) -> OrderRecord:
     """Check an order completely and round it to its instrument.
 
     Args:
         reference_price: what the minimum notional of a market order is reckoned with, where known.
+        checked: the draft was made of a valid signal; only the instrument's rules are left to apply.
 
     Raises:
         Refused: INVALID_ORDER with everything that is wrong; INVALID_SYMBOL, UNKNOWN_VENUE ...
     """
     name = registry.canonical(exchange_name)
     symbol = registry.symbol_of(name, draft.symbol)
-    wrong: list[str] = []
-    side, kind = draft.side, draft.type
-    if side not in SIDES:
-        wrong.append(f"side must be 'buy' or 'sell', not {side!r:.40}")
-    if kind not in ORDER_TYPES:
-        wrong.append(f"order_type must be one of {', '.join(ORDER_TYPES)}, not {kind!r:.40}")
-    wrong += _wrong_terms(draft)
-    amount = _number(draft.amount, "amount", wrong)
-    price = _number(draft.price, "price", wrong)
-    stop = _number(draft.stop_price, "stop_price", wrong)
-    wrong += prices_of(kind, draft.price is not None, draft.stop_price is not None)
-    if wrong or amount is None:
-        raise Refused("INVALID_ORDER", "; ".join(wrong))
+    if not checked:
+        _check(draft)
     rules = registry.rules(name, symbol)
+    side, amount, price, stop = str(draft.side), draft.amount, draft.price, draft.stop_price
     if price is not None:
-        price = round_price(price, str(side), rules)
+        price = round_price(positive(price, "price"), side, rules)
     if stop is not None:
-        stop = round_price(stop, "sell" if side == "buy" else "buy", rules, "stop_price")
-    amount = round_amount(amount, rules, None if draft.reduce_only else price or stop or reference_price)
+        stop = round_price(positive(stop, "stop_price"), "sell" if side == "buy" else "buy", rules, "stop_price")
+    reference = None if draft.reduce_only else price or stop or reference_price
     now = clock.now()
     return OrderRecord(
         client_order_id=str(draft.client_order_id or new_client_order_id()),
         exchange=name,
         symbol=symbol,
-        side=str(side),
-        type=str(kind),
-        amount=amount,
+        side=side,
+        type=str(draft.type),
+        amount=round_amount(positive(amount, "amount"), rules, reference),
         price=price,
         stop_price=stop,
         terms=terms_of(str(draft.time_in_force), bool(draft.post_only), bool(draft.reduce_only)),
@@ -124,6 +117,23 @@ def prepare(exchange_name: str, draft: Draft, reference_price: Decimal | None = 
         strategy=str(draft.strategy or ""),
         options=_options(draft),
     )
+
+
+def _check(draft: Draft) -> None:
+    """Refuse a draft with everything that is wrong with it."""
+    wrong: list[str] = []
+    if draft.side not in SIDES:
+        wrong.append(f"side must be 'buy' or 'sell', not {draft.side!r:.40}")
+    if draft.type not in ORDER_TYPES:
+        wrong.append(f"order_type must be one of {', '.join(ORDER_TYPES)}, not {draft.type!r:.40}")
+    wrong += _wrong_terms(draft)
+    numbers = {"amount": draft.amount, "price": draft.price, "stop_price": draft.stop_price}
+    for name, value in numbers.items():
+        if value is not None or name == "amount":
+            wrong += wrong_number(value, name)
+    wrong += prices_of(draft.type, draft.price is not None, draft.stop_price is not None)
+    if wrong:
+        raise Refused("INVALID_ORDER", "; ".join(wrong))
 
 
 def prices_of(kind: object, price: bool, stop_price: bool) -> list[str]:
@@ -140,14 +150,13 @@ def prices_of(kind: object, price: bool, stop_price: bool) -> list[str]:
     return wrong
 
 
-def _number(value: object, name: str, wrong: list[str]) -> Decimal | None:
-    if value is None and name != "amount":
-        return None
+def wrong_number(value: object, name: str) -> list[str]:
+    """Name what is wrong with a number that must be greater than zero; [] where nothing is."""
     try:
-        return positive(value, name)
+        positive(value, name)
     except Refused as error:
-        wrong.append(error.message)
-        return None
+        return [error.message]
+    return []
 
 
 def _wrong_terms(draft: Draft) -> list[str]:
@@ -167,11 +176,11 @@ def _wrong_terms(draft: Draft) -> list[str]:
     if draft.strategy != "" and not (isinstance(draft.strategy, str) and len(draft.strategy) <= 64):
         wrong.append(f"strategy must be text of at most 64 characters, not {draft.strategy!r:.40}")
     if draft.max_slippage is not None:
-        _number(draft.max_slippage, "max_slippage", wrong)
+        wrong += wrong_number(draft.max_slippage, "max_slippage")
         if draft.type != "market":
             wrong.append("max_slippage goes with a market order only")
     if draft.timeout is not None:
-        _number(draft.timeout, "timeout", wrong)
+        wrong += wrong_number(draft.timeout, "timeout")
     return wrong
 
 
@@ -183,10 +192,9 @@ def wrong_id(value: object, name: str) -> list[str]:
 
 
 def _options(draft: Draft) -> dict[str, Any] | None:
-    options = dict(draft.extra or {})
-    if draft.max_slippage is not None:
-        options["max_slippage"] = str(draft.max_slippage)
-    return options or None
+    if draft.max_slippage is None:
+        return draft.extra or None
+    return {**(draft.extra or {}), "max_slippage": str(draft.max_slippage)}
 
 
 # -- client order ids

@@ -27,7 +27,7 @@ from Execution.common.types import Envelope
 from Execution.drafts import Draft, keyed_client_order_id, prepare
 from Execution.once import Once
 from Execution.order_manager import OrderManager, default_manager
-from Execution.order_sender import submit
+from Execution.order_sender import submit, timing_of
 from Execution.position_manager import PositionManager
 from Execution.risk_manager import RiskManager
 from Execution.signals import Signal
@@ -127,7 +127,7 @@ class Executor:
         def after(answers: list[Envelope]) -> None:
             if any(verdict.code == STATE_STALE for verdict in verdicts):
                 return
-            answer.append(self.answer(records, answers, signal, marks, verdicts))
+            answer.append(self.answer(records, answers, signal, timing_of(marks), verdicts))
             if signal.key and not _is_open_question(answer[0]):
                 self.orders.journal.answer_signal(signal.key, answer[0])
 
@@ -138,7 +138,7 @@ class Executor:
             snapshot = self.risk.prepare(records[0].exchange, records[0].symbol)
             return self._send(records, signal, started, None, snapshot, tries - 1)
         if not answer or any(result["data"].get("recorded") is False for result in answers):
-            return self.answer(records, answers, signal, marks, verdicts)
+            return self.answer(records, answers, signal, timing_of(marks), verdicts)
         if signal.stop_loss is not None or signal.take_profit is not None:
             self._protect_entry(records[0], answer[0])
         return answer[0]
@@ -168,7 +168,7 @@ class Executor:
             strategy=signal.strategy,
             extra=protection or None,
         )
-        return prepare(name, draft, reference)
+        return prepare(name, draft, reference, checked=True)
 
     @staticmethod
     def _amount(signal: Signal, snapshot: Snapshot, reference: Decimal | None) -> Decimal:
@@ -220,13 +220,13 @@ class Executor:
         records: Sequence[OrderRecord],
         answers: Sequence[Envelope],
         signal: Signal,
-        marks: Sequence[float],
+        timing: dict[str, float],
         verdicts: Sequence[Verdict],
     ) -> Envelope:
         """Answer the signal from the answers of its orders."""
         bad = next((answer for answer in answers if not answer["success"]), None)
         first = bad or answers[0]
-        orders = [public(record) for record in records if record.rid]
+        orders = [_order_of(record, reply) for record, reply in zip(records, answers, strict=False) if record.rid]
         data: dict[str, Any] = {
             **(first["data"] if bad else {}),
             "order": orders[0] if orders else None,
@@ -235,10 +235,12 @@ class Executor:
             "client_order_id": orders[0]["client_order_id"] if orders else "",
             "status": orders[0]["status"] if orders else "rejected",
             "risk": verdicts[0].to_dict() if verdicts else None,
-            "timing": _timing(marks),
+            "timing": timing,
         }
-        remarks = [text for text in (first["message"], signal.remark) if text]
-        return {"success": bad is None, "data": data, "message": "; ".join(remarks)}
+        message = first["message"]
+        if signal.remark:
+            message = f"{message}; {signal.remark}" if message else signal.remark
+        return {"success": bad is None, "data": data, "message": message}
 
     def _conclude(
         self,
@@ -251,7 +253,7 @@ class Executor:
         claim: Callable[[], None] | None,
     ) -> Envelope:
         """Answer a signal that led to no order; a keyed one is recorded as done."""
-        answer = self.answer(records, answers, signal, [started, time.perf_counter()], verdicts)
+        answer = self.answer(records, answers, signal, timing_of([started]), verdicts)
         answer["data"] |= data or {}
         if claim is not None and answer["success"]:
             with self.orders.writing():
@@ -263,7 +265,7 @@ class Executor:
         """Answer a keyed signal whose orders were recorded by a process that died."""
         answers = [_answer_of(record) for record in records]
         signal = Signal(action=records[0].side, order_type=records[0].type, remark="resumed after an interruption")
-        return self.answer(records, answers, signal, [started, time.perf_counter()], [])
+        return self.answer(records, answers, signal, timing_of([started]), [])
 
     # -- close
 
@@ -449,16 +451,18 @@ class Executor:
 
     def start(self) -> None:
         """On first use: settle leftovers, and watch the deadlines of orders that are open."""
+        if not self._started:
+            with self._start_lock:
+                self._start_once()
+
+    def _start_once(self) -> None:
         if self._started:
             return
-        with self._start_lock:
-            if self._started:
-                return
-            self._started = True
-            self.recover()
-            for record in self.orders.open_records():
-                if record.deadline:
-                    self._watch(record)
+        self.recover()
+        for record in self.orders.open_records():
+            if record.deadline:
+                self._watch(record)
+        self._started = True
 
     def _watch(self, record: OrderRecord) -> None:
         self._deadlines.add(record.deadline, record.client_order_id)
@@ -521,12 +525,10 @@ def _answer_of(record: OrderRecord) -> Envelope:
     return fail("VENUE_REJECTED" if outcome == "rejected" else "TIMEOUT", words, outcome)
 
 
-def _timing(marks: Sequence[float]) -> dict[str, float]:
-    """Name the times between the marks: check, record, send, settle; `total` is their sum."""
-    names = ("check", "record", "send", "settle")
-    timing = {name: round(b - a, 9) for name, a, b in zip(names, marks, marks[1:], strict=False)}
-    timing["total"] = round((time.perf_counter() if len(marks) < 5 else marks[-1]) - marks[0], 9)
-    return timing
+def _order_of(record: OrderRecord, answer: Envelope) -> dict[str, Any]:
+    """Answer the public order of a record, the one that its answer holds already where it does."""
+    data: dict[str, Any] = answer["data"]
+    return data if answer["success"] and "client_order_id" in data else public(record)
 
 
 @cache

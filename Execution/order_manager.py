@@ -8,8 +8,8 @@ each write first takes in what the others appended.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -19,7 +19,7 @@ from Execution.common import clock, log, process, settings
 from Execution.common.book import Book
 from Execution.common.envelope import failure, ok
 from Execution.common.errors import ExecutionError, Refused, StoreError
-from Execution.common.journal import Event, Journal, decode_event, decode_intent, fill_row, public_fill
+from Execution.common.journal import Event, Journal, decode_event, fill_facts, public_fill
 from Execution.common.order import ZERO, OrderRecord, is_legal, public, terms_of
 from Execution.common.precision import exact, positive
 from Execution.common.types import FINAL_STATUSES, ORDER_TYPES, SIDES, STATUSES, Envelope
@@ -49,7 +49,7 @@ class OrderManager:
             else settings.choice("EXECUTION_DURABILITY", ("NORMAL", "FULL")),
             timeout=settings.number("EXECUTION_STORE_TIMEOUT") if timeout is None else timeout,
         )
-        self.journal.on_foreign = self._take_in
+        self.journal.on_events = self._take_in
         self.lock = self.journal.lock
         self.on_deadline: Callable[[OrderRecord], None] | None = None
         self._book = Book()
@@ -71,7 +71,7 @@ class OrderManager:
         """
         try:
             record = _external(order_info)
-            with self.journal.writing():
+            with self.journal:
                 known = self.find(record.order_id or record.client_order_id, record.exchange)
                 if known is not None:
                     return ok(public(known), "already in the book")
@@ -148,11 +148,9 @@ class OrderManager:
 
     # -- before and after a send
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Hold the book for writing over all threads and processes; everything inside is one commit."""
-        with self.journal.writing():
-            yield
+        return self.journal
 
     def record(self, record: OrderRecord, key: str | None = None) -> None:
         """Write down the intent to send an order; inside `writing()`. It leaves only after the commit."""
@@ -182,26 +180,31 @@ class OrderManager:
             self._in_flight.add(record.client_order_id)
             self._change(record, "pending", "resend", message="sent again: the venue never received it")
 
+    def _look(self) -> None:
+        """Take in what other processes wrote, and open the store on the first call."""
+        if self.journal.is_behind():
+            with self.writing():
+                pass
+
     def abandon(self, records: Iterable[OrderRecord]) -> None:
         """Leave orders whose outcome could not be written down to the resolver."""
         for record in records:
             self._in_flight.discard(record.client_order_id)
 
-    def apply(self, record: OrderRecord, order: dict[str, Any], source: str) -> bool:
+    def apply(self, record: OrderRecord, order: Mapping[str, Any], source: str) -> bool:
         """Bring a record up to what the venue reports; inside `writing()`. False where the change is illegal.
 
         `filled` never shrinks, an ended order never comes back to life, fills are kept once by trade id.
         """
         status = order["status"]
         filled = exact(order["filled"]) if order["filled"] else ZERO
-        if fills := order.get("fills"):
-            self.journal.insert_fills([fill_row(record, fill) for fill in fills])
         if status == record.status and filled == record.filled and (record.order_id or not order["order_id"]):
             return True
         if filled < record.filled or not is_legal(record.status, status):
             return self._refuse(record, order, source)
         if not record.order_id:
             record.order_id = order["order_id"]
+        fills = order.get("fills")
         average = order["average_price"]
         self._change(
             record,
@@ -212,6 +215,7 @@ class OrderManager:
             fee=exact(order["fee"]) if order["fee"] else ZERO,
             fee_currency=order["fee_currency"],
             message=order.get("reason", ""),
+            fills=[fill_facts(fill) for fill in fills] if fills else None,
         )
         return True
 
@@ -251,8 +255,9 @@ class OrderManager:
         """Ask the venue for the executions of an order and keep those that are new."""
         answer = registry.call(record.exchange, "get_fills", record.symbol, order_id=record.order_id)
         if answer["success"]:
+            fills = [fill_facts(fill) for fill in answer["data"]]
             with self.writing():
-                self.journal.insert_fills([fill_row(record, fill) for fill in answer["data"]])
+                self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
 
     def sync(self, exchange_name: str | None = None) -> list[dict[str, Any]]:
         """Bring every open order up to date with its venue; answer those that changed."""
@@ -302,7 +307,8 @@ class OrderManager:
     def find(self, name: str, exchange: str | None = None) -> OrderRecord | None:
         """Answer a record by client_order_id or the venue's order_id, open or finished."""
         with self.lock:
-            record = self._book.orders.get(name)
+            self._look()
+            record = self._book.orders.get(name) or self.journal.pending(name)
         if record is not None and (exchange is None or record.exchange == exchange):
             return record
         where, parameters = "WHERE (client_order_id = ? OR order_id = ?)", (name, name)
@@ -318,11 +324,14 @@ class OrderManager:
 
     def key_of(self, record: OrderRecord) -> str:
         """Answer the key of the signal that led to an order; "" where it had none."""
+        self.journal.project()
         rows = self.journal.database.read("SELECT key FROM orders WHERE rid = ?", (record.rid,))
         return rows[0][0] or "" if rows else ""
 
     def records_by_key(self, key: str) -> list[OrderRecord]:
         """Answer the records that a signal key led to."""
+        self._look()
+        self.journal.project()
         return [self._live(record) for record in self.journal.orders("WHERE key = ?", (key,))]
 
     def exposure(self, exchange: str, symbol: str) -> tuple[Decimal, Decimal]:
@@ -348,6 +357,7 @@ class OrderManager:
         with self.lock:
             times = self._recent.get(exchange)
             if times is None:
+                self.journal.project()
                 sql = "SELECT created FROM orders WHERE exchange = ? AND created >= ? ORDER BY rid"
                 rows = self.journal.database.read(sql, (exchange, min(now - now % 86400, now - 3600)))
                 times = self._recent[exchange] = deque(row[0] for row in rows)
@@ -384,6 +394,7 @@ class OrderManager:
             try:
                 with self.writing():
                     self._remember_oldest()
+                self.journal.project()
             except StoreError as error:
                 log.warning(f"closing: {error}")
             self.journal.close()
@@ -393,7 +404,7 @@ class OrderManager:
 
     def _insert(self, record: OrderRecord, key: str | None) -> None:
         self._last_rid = record.rid = self._last_rid + 1
-        self.journal.insert_order(record, process.me(), key)
+        self.journal.add(record, process.me(), key)
         self._enter(record)
         if record.deadline and self.on_deadline is not None:
             self.on_deadline(record)
@@ -420,11 +431,17 @@ class OrderManager:
         outcome: str = "",
         error: str = "",
         message: str = "",
+        fills: list[tuple[Any, ...]] | None = None,
     ) -> None:
         """Move a record to a new state, in memory and in the journal."""
         was_open, before = record.client_order_id in self._book.orders, record.filled
         record.status, record.outcome, record.updated = status, outcome, clock.now()
-        body: dict[str, Any] = {"status": status, "source": source, "order_id": record.order_id}
+        body: dict[str, Any] = {
+            "client_order_id": record.client_order_id,
+            "status": status,
+            "source": source,
+            "order_id": record.order_id,
+        }
         if filled is not None:
             record.filled, record.average_price, record.fee = filled, average, fee or ZERO
             record.fee_currency = fee_currency
@@ -432,13 +449,15 @@ class OrderManager:
         for name, value in (("outcome", outcome), ("error", error), ("message", message)):
             if value:
                 body[name] = value
-        self.journal.update_order(record, status, body)
+        if fills:
+            body["fills"] = fills
+        self.journal.change(record, status, body)
         if was_open:
             self._book.changed(record, before)
         else:
             self._book.traded(record, before)
 
-    def _refuse(self, record: OrderRecord, order: dict[str, Any], source: str) -> bool:
+    def _refuse(self, record: OrderRecord, order: Mapping[str, Any], source: str) -> bool:
         seen = {"status": order["status"], "filled": order["filled"], "source": source}
         late = filled_late(record, order)
         if late is not None:
@@ -454,30 +473,53 @@ class OrderManager:
         return self._book.orders.get(record.client_order_id, record)
 
     def _select(self, where: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
+        self.journal.project()
         return [public(self._live(record)) for record in self.journal.orders(f"WHERE {where}", parameters)]
 
-    def _take_in(self, events: list[Event]) -> None:
-        """Bring memory up to what other processes wrote; an empty list means: read everything anew."""
-        if not events:
+    def _take_in(self, events: list[Event] | None) -> None:
+        """Bring memory up to what other processes wrote; None means: read everything anew."""
+        if events is None:
             self._reload()
-            return
-        for event in events:
-            if event.rid:
-                self._last_rid = max(self._last_rid, event.rid)
+        else:
+            for event in events:
                 self._replay(event)
 
     def _replay(self, event: Event) -> None:
         if event.kind == "intent":
-            self._enter(decode_intent(event))
-            return
-        stored = self.journal.orders("WHERE rid = ?", (event.rid,))
-        record = self._book.orders.get(stored[0].client_order_id) if stored else None
+            record = self.journal.touch_new(event)
+            self._last_rid = max(self._last_rid, record.rid)
+            self._enter(record)
+        elif event.rid:
+            body = decode_event(event)
+            found = self._known(body["client_order_id"])
+            if found is not None:
+                self._follow(found, event, body)
+
+    def _follow(self, record: OrderRecord, event: Event, body: Mapping[str, Any]) -> None:
+        """Bring a record to where an event left it."""
+        before, was_open = record.filled, record.client_order_id in self._book.orders
+        record.updated = event.time
+        if "status" in body:
+            record.status, record.outcome = body["status"], body.get("outcome", "")
+            record.order_id = body["order_id"]
+        if "filled" in body:
+            average = body["average_price"]
+            record.filled, record.fee = Decimal(body["filled"]), Decimal(body["fee"])
+            record.average_price = None if average is None else Decimal(average)
+            record.fee_currency = body["fee_currency"]
+        self.journal.touch(record, event.seq, body.get("fills"))
+        if was_open:
+            self._book.changed(record, before)
+        else:
+            self._book.traded(record, before)
+
+    def _known(self, name: str) -> OrderRecord | None:
+        """Answer a record by client_order_id or order_id from memory or the table, without bringing that up to date."""
+        record = self._book.orders.get(name) or self.journal.pending(name)
         if record is None:
-            return
-        new, before = stored[0], record.filled
-        for field in ("status", "order_id", "filled", "average_price", "fee", "fee_currency", "updated", "outcome"):
-            setattr(record, field, getattr(new, field))
-        self._book.changed(record, before)
+            stored = self.journal.orders("WHERE client_order_id = ? OR order_id = ?", (name, name))
+            record = self._live(stored[-1]) if stored else None
+        return record
 
     def _reload(self) -> None:
         self._book.clear()
@@ -486,6 +528,8 @@ class OrderManager:
         oldest = int(self.journal.get_meta("oldest_open") or 0)
         for record in self.journal.orders(f"WHERE rid >= ? AND {_OPEN_SQL}", (oldest,)):
             self._enter(record)
+        for event in self.journal.events(self.journal.projected()):
+            self._replay(event)
         self._remember_oldest()
 
     def _remember_oldest(self) -> None:
@@ -494,7 +538,7 @@ class OrderManager:
         self.journal.set_meta("oldest_open", str(oldest))
 
 
-def filled_late(record: OrderRecord, order: dict[str, Any]) -> Decimal | None:
+def filled_late(record: OrderRecord, order: Mapping[str, Any]) -> Decimal | None:
     """Answer the larger filled amount that a venue reports for an order whose end we know already, else None."""
     filled = exact(order["filled"])
     if record.status in ("cancelled", "expired") and filled > record.filled:

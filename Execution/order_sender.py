@@ -245,3 +245,11 @@ def _flat(order: Mapping[str, Any], record: OrderRecord | None, answer: Envelope
 
 def _price(record: OrderRecord) -> float | None:
     return None if record.price is None else float(record.price)
+
+
+def timing_of(marks: Sequence[float]) -> dict[str, float]:
+    """Name the seconds between the marks: check, record, send; `total` runs until now."""
+    start, *_ = marks
+    timing = {name: b - a for name, a, b in zip(("check", "record", "send"), marks, marks[1:], strict=False)}
+    timing["total"] = time.perf_counter() - start
+    return timing

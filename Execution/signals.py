@@ -46,6 +46,7 @@ _NUMBERS = (
     "take_profit",
     "timeout",
 )
+_SIMPLE = frozenset(("action", "amount", "price"))
 _SIZES = ("amount", "notional", "equity_fraction")
 
 
@@ -94,7 +95,8 @@ def parse(signal: object) -> Signal:
         elif value is not None:
             sized = key in _NUMBERS and not (key == "amount" and signal.get("action") == "close")
             values[key] = _number(value, key, wrong) if sized else value
-    _check_words(values, wrong)
+    if not _SIMPLE.issuperset(values) or values.get("action") not in ("buy", "sell"):
+        _check_words(values, wrong)
     if values.get("action") == "close":
         _check_close(values, wrong)
     else:
@@ -168,7 +170,8 @@ def _check_open(values: dict[str, Any], wrong: list[str]) -> None:
         wrong.append("post_only goes with time_in_force GTC only")
     if "max_slippage" in values and kind != "market":
         wrong.append("max_slippage goes with a market order only")
-    _check_protection(values, wrong)
+    if "stop_loss" in values or "take_profit" in values:
+        _check_protection(values, wrong)
 
 
 def _check_protection(values: dict[str, Any], wrong: list[str]) -> None:

@@ -1,15 +1,19 @@
-"""The durable record: an append-only chain of events, and the orders, fills and signals they add up to.
+"""The durable record: an append-only chain of events, and the tables of orders and fills that they add up to.
 
 Each event row carries the SHA-256 of its own content and of the row before it, so that a changed, missing or inserted
-row breaks the chain from there on. All writes of a block are buffered and go out in one transaction at its end.
+row breaks the chain from there on. Events are written at once, in one transaction per `with journal:` block; they are
+the truth. The tables of orders and fills follow them a few hundred orders at a time, and before anybody reads them:
+`meta.projected` is the last event they hold, and whoever opens the store after a crash brings them up to date.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from hashlib import sha256
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -47,7 +51,7 @@ _FIELDS = (
     "average_price, fee, fee_currency, created, updated, deadline, strategy, outcome, options"
 )
 _INSERT_EVENT = "INSERT INTO events(seq, time, kind, rid, body, hash) VALUES(?,?,?,?,?,?)"
-_INSERT_ORDER = f"INSERT INTO orders({_FIELDS}, owner, key) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_ORDER = f"REPLACE INTO orders({_FIELDS}, owner, key) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _UPDATE_ORDER = (
     "UPDATE orders SET status=?, order_id=?, filled=?, average_price=?, fee=?, fee_currency=?, updated=?, deadline=?, "
     "outcome=? WHERE rid=?"
@@ -55,8 +59,11 @@ _UPDATE_ORDER = (
 _INSERT_FILL = "INSERT OR IGNORE INTO fills VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
 _ORIGIN = b"\0" * 32
 
+_pack = struct.Struct(">qqd").pack
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode = msgspec.json.decode
+_decode_intent = msgspec.json.Decoder(tuple[OrderRecord, str, str | None]).decode
+_PROJECT_EVERY = 500
 
 
 class Event(NamedTuple):
@@ -96,39 +103,54 @@ class SignalRow(NamedTuple):
 
 
 class Journal:
-    """The orders' store. Every write happens inside `with journal.writing():`."""
+    """The orders' store. Every write happens inside `with journal:`, which holds it over all threads and processes."""
 
     def __init__(self, path: str, *, durability: str = "NORMAL", timeout: float = 5.0) -> None:
         """Remember where the file is; it is opened at the first use."""
         self.database = Database(path, MIGRATIONS, durability=durability, timeout=timeout)
         self.lock = self.database.lock
-        self.on_foreign: Callable[[list[Event]], None] | None = None
+        self.on_events: Callable[[list[Event] | None], None] | None = None
         self._sequence = -1
         self._head = _ORIGIN
         self._depth = 0
         self._events: list[tuple[Any, ...]] = []
-        self._inserts: list[tuple[Any, ...]] = []
-        self._updates: list[tuple[Any, ...]] = []
-        self._fills: list[FillRow] = []
+        self._new: dict[int, tuple[int, OrderRecord, str, str | None]] = {}
+        self._new_by_id: dict[str, OrderRecord] = {}
+        self._changed: dict[int, tuple[int, OrderRecord]] = {}
+        self._fills: list[tuple[Any, ...]] = []
 
     # -- writing
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the store for writing; what other processes appended is handed to `on_foreign` first."""
-        with self.database as connection:
-            self._depth += 1
+    def __enter__(self) -> None:
+        """Begin; what other processes appended is handed to `on_events` first, None meaning: read all anew."""
+        connection = self.database.__enter__()
+        self._depth += 1
+        if self._depth == 1:
             try:
-                if self._depth == 1:
-                    self._catch_up(connection)
-                yield
-                if self._depth == 1:
-                    self._flush(connection)
-            except BaseException:
-                self._forget()
+                self._catch_up(connection)
+            except BaseException as error:
+                self.__exit__(type(error), error, error.__traceback__)
                 raise
-            finally:
-                self._depth -= 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write and commit; nothing of the block is kept where it raised or the store fails."""
+        self._depth -= 1
+        try:
+            if kind is None and self._depth == 0:
+                self._flush(self.database.connection)
+        except BaseException as fault:
+            self._forget()
+            self.database.__exit__(type(fault), fault, fault.__traceback__)
+            raise
+        if kind is not None:
+            self._forget()
+        try:
+            self.database.__exit__(kind, error, trace)
+        except BaseException:
+            self._forget()
+            raise
 
     def append(self, kind: str, rid: int, body: bytes, time: float) -> None:
         """Add an event to the chain."""
@@ -137,33 +159,39 @@ class Journal:
         self._sequence = sequence
         self._events.append((sequence, time, kind, rid, body, digest))
 
-    def insert_order(self, order: OrderRecord, owner: str, key: str | None) -> None:
-        """Record a new order with its `intent` event."""
-        self._inserts.append((*_columns(order), owner, key))
-        self.append("intent", order.rid, _encode(order), order.created)
+    def add(self, order: OrderRecord, owner: str, key: str | None) -> None:
+        """Record a new order with an `intent` event."""
+        self.append("intent", order.rid, _encode((order, owner, key)), order.created)
+        self._new[order.rid] = self._sequence, order, owner, key
+        self._new_by_id[order.client_order_id] = order
 
-    def update_order(self, order: OrderRecord, kind: str, body: dict[str, Any]) -> None:
+    def change(self, order: OrderRecord, kind: str, body: dict[str, Any]) -> None:
         """Record what became of an order, with an event of this kind."""
-        average = order.average_price
-        self._updates.append(
-            (
-                order.status,
-                order.order_id or None,
-                str(order.filled),
-                None if average is None else str(average),
-                str(order.fee),
-                order.fee_currency,
-                order.updated,
-                order.deadline,
-                order.outcome,
-                order.rid,
-            )
-        )
         self.append(kind, order.rid, _encode(body), order.updated)
+        self.touch(order, self._sequence, body.get("fills"))
 
-    def insert_fills(self, fills: list[FillRow]) -> None:
-        """Record executions; one that is already known by its trade id is not stored again."""
-        self._fills += fills
+    def touch(self, order: OrderRecord, sequence: int, fills: Sequence[Sequence[Any]] | None) -> None:
+        """Have the tables follow an event: the order as it is now, and the executions that came with it."""
+        if order.rid not in self._new:
+            self._changed[order.rid] = sequence, order
+        if fills:
+            self._fills += [(order.exchange, order.symbol, fill[0], order.rid, *fill[1:]) for fill in fills]
+
+    def touch_new(self, event: Event) -> OrderRecord:
+        """Have the tables follow an `intent` event that this process did not write; answer its order."""
+        order, owner, key = _decode_intent(event.body)
+        self._new[order.rid] = event.seq, order, owner, key
+        self._new_by_id[order.client_order_id] = order
+        return order
+
+    def pending(self, name: str) -> OrderRecord | None:
+        """Answer an order that the tables do not hold yet, by client_order_id or the venue's id."""
+        found = self._new_by_id.get(name)
+        if found is None:
+            for _, order, _, _ in self._new.values():
+                if order.order_id == name:
+                    return order
+        return found
 
     def note(self, kind: str, body: dict[str, Any]) -> None:
         """Add an event that belongs to no order."""
@@ -173,32 +201,57 @@ class Journal:
         """Run one more statement inside the transaction; answer the number of rows changed."""
         return self.database.connection.execute(sql, parameters).rowcount
 
-    def _catch_up(self, connection: Any) -> None:
+    def _catch_up(self, connection: sqlite3.Connection) -> None:
         row = connection.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone() or (0, _ORIGIN)
         if row[0] == self._sequence and row[1] == self._head:
             return
         before, (self._sequence, self._head) = self._sequence, row
-        if self.on_foreign is not None:
-            self.on_foreign(self.events(before) if before >= 0 else [])
+        if self.on_events is not None:
+            self.on_events(self.events(before) if before >= 0 else None)
 
-    def _flush(self, connection: Any) -> None:
-        if self._inserts:
-            connection.executemany(_INSERT_ORDER, self._inserts)
-        if self._updates:
-            connection.executemany(_UPDATE_ORDER, self._updates)
-        if self._fills:
-            connection.executemany(_INSERT_FILL, self._fills)
-        if self._events:
-            connection.executemany(_INSERT_EVENT, self._events)
+    def _flush(self, connection: sqlite3.Connection) -> None:
+        _insert(connection, _INSERT_EVENT, self._events)
+        self._events.clear()
+        if len(self._new) + len(self._changed) >= _PROJECT_EVERY:
+            self._project(connection)
+
+    def _project(self, connection: sqlite3.Connection) -> None:
+        """Bring the tables of orders and fills up to the last event."""
+        done = self.projected()
+        new = [(*_columns(order), owner, key) for seq, order, owner, key in self._new.values() if seq > done]
+        known = [_changes(self._new[rid][1]) for rid, entry in self._new.items() if entry[0] <= done]
+        _insert(connection, _INSERT_ORDER, new)
+        _insert(connection, _UPDATE_ORDER, known + [_changes(order) for _, order in self._changed.values()])
+        _insert(connection, _INSERT_FILL, self._fills)
+        self.set_meta("projected", str(self._sequence))
         self._clear()
 
     def _clear(self) -> None:
-        self._events, self._inserts, self._updates, self._fills = [], [], [], []
+        self._new.clear()
+        self._new_by_id.clear()
+        self._changed.clear()
+        self._fills.clear()
 
     def _forget(self) -> None:
-        # The transaction is lost, and with it the sequence and head kept in memory.
+        # The transaction is lost, and with it what was kept in memory of it.
+        self._events.clear()
         self._clear()
         self._sequence, self._head = -1, _ORIGIN
+
+    def is_behind(self) -> bool:
+        """Tell whether other processes have written since this one looked, or this one never looked."""
+        with self.lock:
+            if self._depth:
+                return False
+            rows = self.database.read("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
+            return self._sequence < 0 or bool(rows and rows[0] != (self._sequence, self._head))
+
+    def project(self) -> None:
+        """Bring the tables of orders and fills up to the last event, where they are behind."""
+        with self.lock:
+            if self._new or self._changed or self._fills:
+                with self:
+                    self._project(self.database.connection)
 
     # -- reading
 
@@ -214,18 +267,25 @@ class Journal:
             sql, parameters = sql + " AND rid = ?", [after, rid]
         return [Event(*row) for row in self.database.read(sql + " ORDER BY seq", parameters)]
 
+    def projected(self) -> int:
+        """Answer the last event that the tables of orders and fills hold."""
+        return int(self.get_meta("projected") or 0)
+
     def orders(self, where: str = "", parameters: tuple[Any, ...] = ()) -> list[OrderRecord]:
-        """Answer stored orders by a condition, oldest first."""
+        """Answer rows of the orders' table by a condition, oldest first; `project()` first to have them all."""
         rows = self.database.read(f"SELECT {_FIELDS} FROM orders {where} ORDER BY rid", parameters)  # noqa: S608
         return [_record(row) for row in rows]
 
     def owner_of(self, rid: int) -> str:
         """Answer which process recorded the intent of an order."""
+        if rid in self._new:
+            return self._new[rid][2]
         rows = self.database.read("SELECT owner FROM orders WHERE rid = ?", (rid,))
         return rows[0][0] if rows else ""
 
     def fills(self, where: str = "", parameters: tuple[Any, ...] = ()) -> list[FillRow]:
         """Answer stored executions by a condition, oldest first."""
+        self.project()
         rows = self.database.read(f"SELECT * FROM fills {where} ORDER BY time, trade_id", parameters)  # noqa: S608
         return [FillRow(*row) for row in rows]
 
@@ -290,18 +350,10 @@ def decode_event(event: Event) -> dict[str, Any]:
     return body
 
 
-def decode_intent(event: Event) -> OrderRecord:
-    """Answer the order that an `intent` event recorded."""
-    return msgspec.json.decode(event.body, type=OrderRecord)
-
-
-def fill_row(record: OrderRecord, fill: dict[str, Any]) -> FillRow:
-    """Make a row of a public Fill."""
-    return FillRow(
-        record.exchange,
-        record.symbol,
+def fill_facts(fill: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Answer what an event keeps of a public Fill: FillRow without exchange, symbol and rid."""
+    return (
         fill["trade_id"],
-        record.rid,
         fill["order_id"],
         fill["side"],
         str(fill["amount"]),
@@ -330,9 +382,30 @@ def _problem(event: Event, expected: int, head: bytes) -> str:
 
 
 def _digest(head: bytes, sequence: int, time: float, kind: str, rid: int, body: bytes) -> bytes:
-    return hashlib.sha256(
-        b"%b%d|%b|%b|%d|%b" % (head, sequence, repr(time).encode(), kind.encode(), rid, body)
-    ).digest()
+    return sha256(head + _pack(sequence, rid, time) + kind.encode() + b"|" + body).digest()
+
+
+def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    if len(rows) == 1:
+        connection.execute(sql, rows[0])
+    elif rows:
+        connection.executemany(sql, rows)
+
+
+def _changes(order: OrderRecord) -> tuple[Any, ...]:
+    average = order.average_price
+    return (
+        order.status,
+        order.order_id or None,
+        str(order.filled),
+        None if average is None else str(average),
+        str(order.fee),
+        order.fee_currency,
+        order.updated,
+        order.deadline,
+        order.outcome,
+        order.rid,
+    )
 
 
 def _columns(order: OrderRecord) -> tuple[Any, ...]:

@@ -46,16 +46,18 @@ def positive(value: object, name: str) -> Decimal:
             or too large or too small to be meant.
     """
     number = number_of(value, name)
+    if _SMALLEST <= number <= _LARGEST:
+        return number
     if number <= 0:
         raise Refused("INVALID_ORDER", f"{name} must be greater than zero, not {_show(value)}")
-    if not _SMALLEST <= number <= _LARGEST:
-        raise Refused("INVALID_ORDER", f"{name} must lie between 1e-18 and 1e15, not {_show(value)}")
-    return number
+    raise Refused("INVALID_ORDER", f"{name} must lie between 1e-18 and 1e15, not {_show(value)}")
 
 
 def number_of(value: object, name: str) -> Decimal:
     """Answer `value` as a finite Decimal; a bool is not a number."""
-    if type(value) is float or type(value) is int:
+    if type(value) is Decimal:
+        number = value
+    elif type(value) is float or type(value) is int:
         number = Decimal(str(value)) if abs(value) < 1e40 else Decimal("Infinity")
     elif isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         raise Refused("INVALID_ORDER", f"{name} must be a number, not {_show(value)}")

@@ -18,7 +18,8 @@ from typing import Any
 
 from Execution.common.errors import StoreError, StoreLocked, StoreTooNew
 
-_CHECKPOINT_PAGES = 10_000
+_PAGE_SIZE = 2048
+_CHECKPOINT_PAGES = 20_000
 _APPLICATION_ID = 0x45584543
 _all: weakref.WeakSet[Database] = weakref.WeakSet()
 
@@ -172,6 +173,7 @@ class Database:
         if version == 0 and owner == 0 and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             raise StoreError(f"{self.path} is a database of another program")
         for pragma in (
+            f"page_size={_PAGE_SIZE}",
             "journal_mode=WAL",
             f"synchronous={self._durability}",
             f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
