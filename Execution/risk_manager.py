@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from Execution import order_manager, registry
+from Execution import registry
 from Execution.common import clock, log, symbols
 from Execution.common.errors import ExecutionError
 from Execution.common.order import OrderRecord
@@ -25,6 +25,7 @@ from Execution.common.risk_limits import age_or_setting, limits_of, thresholds_o
 from Execution.common.risk_reader import OrderBook, Reader
 from Execution.common.risk_rules import evaluate, judge_account
 from Execution.common.risk_state import Account, Snapshot, metrics_of, order_of
+from Execution.order_manager import default_manager
 
 
 class RiskManager:
@@ -66,7 +67,7 @@ class RiskManager:
             block_unresolved: open nothing in a symbol while an order of unknown outcome is in it.
             warning_*, danger_*: where the levels of an account begin, fractions.
             mark_max_age, account_max_age: seconds for which what was read of the venue is used again.
-            book: whose open orders count; None = the process's order manager.
+            book: whose open orders count; None = the process's own.
 
         Raises:
             ValueError: naming the argument and its value.
@@ -96,7 +97,7 @@ class RiskManager:
     @property
     def book(self) -> OrderBook:
         """Whose open orders count."""
-        return self._given_book or order_manager.default_manager()
+        return self._given_book or default_manager()
 
     # -- what users were promised
 
@@ -234,13 +235,24 @@ class RiskManager:
         )
         return evaluate(view, state, limits)
 
-    def on_fill(self, exchange: str, symbol: str, signed_amount: Any, price: Any = None) -> None:  # noqa: ARG002
-        """Tell of a fill that the book does not hold (a manual trade, a liquidation); the book's own are counted.
+    def on_fill(
+        self,
+        exchange: str,
+        symbol: str,
+        signed_amount: Any,
+        price: Any = None,  # noqa: ARG002
+        *,
+        in_book: bool = True,
+    ) -> None:
+        """Tell of a fill. Those of orders in the book are counted there and change nothing here.
 
         Args:
             signed_amount: base units, bought > 0, sold < 0.
-            price: not needed; the position's value is reckoned at the mark.
+            price: not needed; positions are reckoned at the mark.
+            in_book: False for what the book does not hold: a manual trade, a liquidation.
         """
+        if in_book:
+            return
         name = registry.canonical(exchange)
         amount = number_of(signed_amount, "signed_amount")
         self._reader.tell(name, registry.symbol_of(name, symbol), amount)

@@ -102,6 +102,16 @@ class Snapshot(msgspec.Struct, frozen=True):
     rate: Decimal | None = ONE
     trouble: str = ""
 
+    @property
+    def mark(self) -> Decimal | None:
+        """The mark price."""
+        return self.quote.mark
+
+    @property
+    def equity(self) -> Decimal | None:
+        """The account's equity."""
+        return self.account.equity
+
 
 def money(value: float | None) -> Decimal | None:
     """Answer a public number exactly; None where there is none or it is not finite."""

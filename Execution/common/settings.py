@@ -7,6 +7,7 @@ join with underscores: `[okx.alpha] api_key = "..."` is OKX_ALPHA_API_KEY. One t
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ DEFAULTS: dict[str, str] = {
     "RISK_ACCOUNT_MAX_AGE": "5",
 }
 _SECRET_WORDS = ("SECRET", "PASSPHRASE", "PRIVATE_KEY", "MNEMONIC", "API_KEY", "PASSWORD", "TOKEN")
+_CREDENTIALS = ("API_KEY", "API_SECRET", "MNEMONIC", "PASSPHRASE", "PRIVATE_KEY")
+_OTHER_PREFIXES = {"serum": ("SOLANA",)}
 
 account: ContextVar[str] = ContextVar("account", default="")
 """The account (the part after the colon in "okx:alpha") that venue calls are made for."""
@@ -100,6 +103,17 @@ def for_account(venue: str, name: str) -> str:
         return get(plain)
     value = get(f"{venue.upper()}_{alias.upper()}_{name}")
     return value or ("" if is_secret(name) else get(plain))
+
+
+def accounts(venue: str) -> list[str]:
+    """Answer the accounts of a venue that have credentials, sorted; "" is the one without a name."""
+    found = set()
+    for prefix in (venue.upper(), *_OTHER_PREFIXES.get(venue, ())):
+        pattern = re.compile(rf"{prefix}_(?:(\w+)_)?(?:{'|'.join(_CREDENTIALS)})")
+        for name in {*os.environ, *_file_values()}:
+            if (match := pattern.fullmatch(name)) and get(name):
+                found.add((match[1] or "").lower())
+    return sorted(found)
 
 
 def number(name: str, *, least: float | None = 0.0, value: str | None = None) -> float:
