@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -19,51 +18,27 @@ from typing import Any, NamedTuple
 import msgspec
 
 from Execution.common import clock
-from Execution.common.order import ZERO, OrderRecord
+from Execution.common.journal_rows import (
+    FIELDS,
+    INSERT_FILL,
+    INSERT_ORDER,
+    MIGRATIONS,
+    UPDATE_ORDER,
+    FillRow,
+    changes_of,
+    columns_of,
+    decode,
+    encode,
+    record_of,
+)
+from Execution.common.order import OrderRecord
 from Execution.common.store import Database
 
-_SCHEMA_1 = """
-CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE events(
-    seq INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, rid INTEGER NOT NULL,
-    body BLOB NOT NULL, hash BLOB NOT NULL);
-CREATE TABLE orders(
-    rid INTEGER PRIMARY KEY, client_order_id TEXT NOT NULL UNIQUE, exchange TEXT NOT NULL, symbol TEXT NOT NULL,
-    side TEXT NOT NULL, type TEXT NOT NULL, amount TEXT NOT NULL, price TEXT, stop_price TEXT, terms TEXT NOT NULL,
-    status TEXT NOT NULL, order_id TEXT, filled TEXT NOT NULL, average_price TEXT, fee TEXT NOT NULL,
-    fee_currency TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL, deadline REAL NOT NULL,
-    strategy TEXT NOT NULL, outcome TEXT NOT NULL, options TEXT, owner TEXT NOT NULL, key TEXT);
-CREATE INDEX orders_by_order_id ON orders(order_id) WHERE order_id IS NOT NULL;
-CREATE INDEX orders_by_key ON orders(key) WHERE key IS NOT NULL;
-CREATE TABLE fills(
-    exchange TEXT NOT NULL, symbol TEXT NOT NULL, trade_id TEXT NOT NULL, rid INTEGER NOT NULL, order_id TEXT NOT NULL,
-    side TEXT NOT NULL, amount TEXT NOT NULL, price TEXT NOT NULL, fee TEXT NOT NULL, fee_currency TEXT NOT NULL,
-    maker INTEGER NOT NULL, time REAL NOT NULL, PRIMARY KEY(exchange, symbol, trade_id)) WITHOUT ROWID;
-CREATE TABLE signals(
-    key TEXT PRIMARY KEY, digest TEXT NOT NULL, owner TEXT NOT NULL, created REAL NOT NULL, answer BLOB) WITHOUT ROWID;
-CREATE TABLE inbox(source TEXT PRIMARY KEY, position INTEGER NOT NULL, updated REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE days(exchange TEXT, day TEXT, equity TEXT NOT NULL, PRIMARY KEY(exchange, day)) WITHOUT ROWID;
-"""
-MIGRATIONS = (_SCHEMA_1,)
-
-_FIELDS = (
-    "rid, client_order_id, exchange, symbol, side, type, amount, price, stop_price, terms, status, order_id, filled, "
-    "average_price, fee, fee_currency, created, updated, deadline, strategy, outcome, options"
-)
-_INSERT_EVENT = "INSERT INTO events(seq, time, kind, rid, body, hash) VALUES(?,?,?,?,?,?)"
-_INSERT_ORDER = f"REPLACE INTO orders({_FIELDS}, owner, key) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-_UPDATE_ORDER = (
-    "UPDATE orders SET status=?, order_id=?, filled=?, average_price=?, fee=?, fee_currency=?, updated=?, deadline=?, "
-    "outcome=? WHERE rid=?"
-)
-_INSERT_FILL = "INSERT OR IGNORE INTO fills VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
 _ORIGIN = b"\0" * 32
-
 _pack = struct.Struct(">qqd").pack
-_encode = msgspec.json.Encoder(decimal_format="string").encode
-_decode = msgspec.json.decode
 _decode_intent = msgspec.json.Decoder(tuple[OrderRecord, str, str | None]).decode
 _PROJECT_EVERY = 500
+_INSERT_EVENT = "INSERT INTO events(seq, time, kind, rid, body, hash) VALUES(?,?,?,?,?,?)"
 
 
 class Event(NamedTuple):
@@ -75,23 +50,6 @@ class Event(NamedTuple):
     rid: int
     body: bytes
     hash: bytes
-
-
-class FillRow(NamedTuple):
-    """One execution as the store keeps it: exact decimal text."""
-
-    exchange: str
-    symbol: str
-    trade_id: str
-    rid: int
-    order_id: str
-    side: str
-    amount: str
-    price: str
-    fee: str
-    fee_currency: str
-    maker: int
-    time: float
 
 
 class SignalRow(NamedTuple):
@@ -161,13 +119,13 @@ class Journal:
 
     def add(self, order: OrderRecord, owner: str, key: str | None) -> None:
         """Record a new order with an `intent` event."""
-        self.append("intent", order.rid, _encode((order, owner, key)), order.created)
+        self.append("intent", order.rid, encode((order, owner, key)), order.created)
         self._new[order.rid] = self._sequence, order, owner, key
         self._new_by_id[order.client_order_id] = order
 
     def change(self, order: OrderRecord, kind: str, body: dict[str, Any]) -> None:
         """Record what became of an order, with an event of this kind."""
-        self.append(kind, order.rid, _encode(body), order.updated)
+        self.append(kind, order.rid, encode(body), order.updated)
         self.touch(order, self._sequence, body.get("fills"))
 
     def touch(self, order: OrderRecord, sequence: int, fills: Sequence[Sequence[Any]] | None) -> None:
@@ -195,7 +153,7 @@ class Journal:
 
     def note(self, kind: str, body: dict[str, Any]) -> None:
         """Add an event that belongs to no order."""
-        self.append(kind, 0, _encode(body), clock.now())
+        self.append(kind, 0, encode(body), clock.now())
 
     def execute(self, sql: str, parameters: tuple[Any, ...]) -> int:
         """Run one more statement inside the transaction; answer the number of rows changed."""
@@ -218,11 +176,11 @@ class Journal:
     def _project(self, connection: sqlite3.Connection) -> None:
         """Bring the tables of orders and fills up to the last event."""
         done = self.projected()
-        new = [(*_columns(order), owner, key) for seq, order, owner, key in self._new.values() if seq > done]
-        known = [_changes(self._new[rid][1]) for rid, entry in self._new.items() if entry[0] <= done]
-        _insert(connection, _INSERT_ORDER, new)
-        _insert(connection, _UPDATE_ORDER, known + [_changes(order) for _, order in self._changed.values()])
-        _insert(connection, _INSERT_FILL, self._fills)
+        new = [(*columns_of(order), owner, key) for seq, order, owner, key in self._new.values() if seq > done]
+        known = [changes_of(self._new[rid][1]) for rid, entry in self._new.items() if entry[0] <= done]
+        _insert(connection, INSERT_ORDER, new)
+        _insert(connection, UPDATE_ORDER, known + [changes_of(order) for _, order in self._changed.values()])
+        _insert(connection, INSERT_FILL, self._fills)
         self.set_meta("projected", str(self._sequence))
         self._clear()
 
@@ -273,8 +231,8 @@ class Journal:
 
     def orders(self, where: str = "", parameters: tuple[Any, ...] = ()) -> list[OrderRecord]:
         """Answer rows of the orders' table by a condition, oldest first; `project()` first to have them all."""
-        rows = self.database.read(f"SELECT {_FIELDS} FROM orders {where} ORDER BY rid", parameters)  # noqa: S608
-        return [_record(row) for row in rows]
+        rows = self.database.read(f"SELECT {FIELDS} FROM orders {where} ORDER BY rid", parameters)  # noqa: S608
+        return [record_of(row) for row in rows]
 
     def owner_of(self, rid: int) -> str:
         """Answer which process recorded the intent of an order."""
@@ -306,7 +264,7 @@ class Journal:
 
     def answer_signal(self, key: str, answer: Any) -> None:
         """Keep the first result of a key. Inside a writing block."""
-        self.execute("UPDATE signals SET answer = ? WHERE key = ?", (_encode(answer), key))
+        self.execute("UPDATE signals SET answer = ? WHERE key = ?", (encode(answer), key))
 
     def last_rid(self) -> int:
         """Answer the number of the newest order."""
@@ -341,36 +299,16 @@ class Journal:
 
 def decode_answer(text: bytes) -> Any:
     """Answer the first result of a signal as it was given."""
-    return _decode(text)
+    return decode(text)
 
 
 def decode_event(event: Event) -> dict[str, Any]:
     """Answer the content of an event."""
-    body: dict[str, Any] = _decode(event.body)
+    if event.kind == "intent":
+        order, owner, key = decode(event.body)
+        return {**order, "owner": owner, "key": key}
+    body: dict[str, Any] = decode(event.body)
     return body
-
-
-def fill_facts(fill: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Answer what an event keeps of a public Fill: FillRow without exchange, symbol and rid."""
-    return (
-        fill["trade_id"],
-        fill["order_id"],
-        fill["side"],
-        str(fill["amount"]),
-        str(fill["price"]),
-        str(fill["fee"]),
-        fill["fee_currency"],
-        int(fill["maker"]),
-        fill["timestamp"],
-    )
-
-
-def public_fill(row: FillRow) -> dict[str, Any]:
-    """Answer a stored execution as a public dict."""
-    fill = row._asdict() | {"maker": bool(row.maker), "timestamp": row.time}
-    fill |= {name: float(fill[name]) for name in ("amount", "price", "fee")}
-    del fill["time"], fill["rid"]
-    return fill
 
 
 def _problem(event: Event, expected: int, head: bytes) -> str:
@@ -390,74 +328,3 @@ def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, 
         connection.execute(sql, rows[0])
     elif rows:
         connection.executemany(sql, rows)
-
-
-def _changes(order: OrderRecord) -> tuple[Any, ...]:
-    average = order.average_price
-    return (
-        order.status,
-        order.order_id or None,
-        str(order.filled),
-        None if average is None else str(average),
-        str(order.fee),
-        order.fee_currency,
-        order.updated,
-        order.deadline,
-        order.outcome,
-        order.rid,
-    )
-
-
-def _columns(order: OrderRecord) -> tuple[Any, ...]:
-    price, stop, average = order.price, order.stop_price, order.average_price
-    return (
-        order.rid,
-        order.client_order_id,
-        order.exchange,
-        order.symbol,
-        order.side,
-        order.type,
-        str(order.amount),
-        None if price is None else str(price),
-        None if stop is None else str(stop),
-        order.terms,
-        order.status,
-        order.order_id or None,
-        str(order.filled),
-        None if average is None else str(average),
-        str(order.fee),
-        order.fee_currency,
-        order.created,
-        order.updated,
-        order.deadline,
-        order.strategy,
-        order.outcome,
-        None if order.options is None else _encode(order.options),
-    )
-
-
-def _record(row: tuple[Any, ...]) -> OrderRecord:
-    return OrderRecord(
-        rid=row[0],
-        client_order_id=row[1],
-        exchange=row[2],
-        symbol=row[3],
-        side=row[4],
-        type=row[5],
-        amount=Decimal(row[6]),
-        price=None if row[7] is None else Decimal(row[7]),
-        stop_price=None if row[8] is None else Decimal(row[8]),
-        terms=row[9],
-        status=row[10],
-        order_id=row[11] or "",
-        filled=Decimal(row[12]) if row[12] != "0" else ZERO,
-        average_price=None if row[13] is None else Decimal(row[13]),
-        fee=Decimal(row[14]) if row[14] != "0" else ZERO,
-        fee_currency=row[15],
-        created=row[16],
-        updated=row[17],
-        deadline=row[18],
-        strategy=row[19],
-        outcome=row[20],
-        options=None if row[21] is None else _decode(row[21]),
-    )
