@@ -23,7 +23,9 @@ class Market(Protocol):
     def on_quote(
         self, symbol: str, bid: Decimal, bid_size: Decimal, ask: Decimal, ask_size: Decimal, now: float, update_id: int
     ) -> object: ...
-    def on_trade(self, symbol: str, price: Decimal, amount: Decimal, aggressor: str, now: float) -> object: ...
+    def on_trade(
+        self, symbol: str, price: Decimal, amount: Decimal, aggressor: Literal["buy", "sell"], now: float
+    ) -> object: ...
 
 
 class Snapshot(Struct, frozen=True, gc=False):

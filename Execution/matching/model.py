@@ -37,7 +37,7 @@ class Spec(msgspec.Struct, frozen=True, gc=False):
     maintenance_rate: Decimal = ZERO
 
 
-class Request(msgspec.Struct, gc=False):
+class Request(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a trader asks for. position_side matters in hedge mode only and may be left to inference."""
 
     symbol: str
@@ -54,8 +54,13 @@ class Request(msgspec.Struct, gc=False):
     max_slippage: Decimal | None = None
 
 
-class Order(msgspec.Struct, gc=False):
-    """A request the engine accepted, and what became of it. `cost` is the sum of amount x price over its fills."""
+class Order(msgspec.Struct, gc=False, omit_defaults=True):
+    """A request the engine accepted, and what became of it. `cost` is the sum of amount x price over its fills.
+
+    `lock_price` is the price at which its remainder holds funds; `position_side` and `reducing` are what the
+    request meant for the position (a close in hedge mode reduces, said or not). `priority` counts up as orders
+    join a queue: among equal prices the lower one is served first.
+    """
 
     order_id: int
     account: str
@@ -71,9 +76,13 @@ class Order(msgspec.Struct, gc=False):
     queue_ahead: Decimal = ZERO
     locked: Decimal = ZERO
     reason: str = ""
+    lock_price: Decimal = ZERO
+    position_side: Literal["net", "long", "short"] = "net"
+    reducing: bool = False
+    priority: int = 0
 
 
-class Fill(msgspec.Struct, frozen=True, gc=False):
+class Fill(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One execution. `fee` > 0 is paid, < 0 is a rebate; `realized_pnl` is before fees."""
 
     trade_id: int
