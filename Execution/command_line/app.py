@@ -15,10 +15,10 @@ _HELP = """Order execution: every order is recorded before it is sent, and what 
 Tables are for people; with --json a command prints its answer as one JSON document on standard output and nothing
 else there. What is said beside the answer goes to standard error."""
 
-_EPILOG = "\n".join(
-    ["\b", "Exit codes:", *(f"  {code:<4} {meaning}" for code, meaning in output.EXIT_CODES.items())]
-    + ["", examples("signal paper BTC-USDT-SWAP buy --amount 0.01", "orders", "cancel-all paper", "doctor")]
-)
+_CODES = "\n".join(f"  {code:<4} {meaning}" for code, meaning in output.EXIT_CODES.items())
+_FIRST = examples("signal paper BTC-USDT-SWAP buy --amount 0.01", "orders", "cancel-all paper", "doctor")
+_EPILOG = f"\b\nExit codes:\n{_CODES}\n\n{_FIRST}"
+
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -31,7 +31,7 @@ app = typer.Typer(
     context_settings=_CONTEXT,
 )
 audit = typer.Typer(
-    help="Prove that the store says what was written, or show what it says of an order.",
+    help="Prove the store, or show the history of an order.",
     epilog=examples("audit verify", "audit verify --store backup/execution.db --json", "audit show 17"),
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -30,7 +30,10 @@ def verify(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Check the chain of events, and that the tables say what the events say. Broken: exit code 1, and where."""
+    """Check the chain of events, and that the tables follow from it.
+
+    Says where the first fault is and ends with exit code 1 where there is one.
+    """
     path = store or settings.database("EXECUTION_STORE", "execution.db")
     path = path.removeprefix("sqlite:///")
     if not Path(path).is_file():
@@ -52,12 +55,12 @@ def show(
     order_id: Annotated[str, typer.Argument(metavar="ORDER_ID", help="The venue's id, or ours.")],
     json: Json = False,
 ) -> int:
-    """Show everything that was recorded about an order: its history and its fills."""
+    """Show all that was recorded about an order."""
     book = order_manager.default_manager()
     order = book.get_order(order_id)
     if order is None:
         return output.show(fail("ORDER_NOT_FOUND", f"the book has no order {order_id!r:.80}", "rejected"), json=json)
-    found = {"order": order, "history": book.get_history(order_id), "fills": book.get_fills(order_id)}
+    found: dict[str, Any] = {"order": order, "history": book.get_history(order_id), "fills": book.get_fills(order_id)}
     if json:
         output.print_json(found)
         return output.OK

@@ -1,4 +1,4 @@
-"""What every command shares: exit codes, tables for people, JSON for machines, and what is said when something fails."""
+"""What every command shares: exit codes, tables for people, JSON for machines, words where something fails."""
 
 from __future__ import annotations
 
@@ -140,7 +140,9 @@ def print_table(title: str, rows: Iterable[Mapping[str, Any]], columns: Sequence
     shown = [column for column in columns if any(row.get(column[0]) not in (None, "", []) for row in rows)] or columns
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for key, heading in shown:
-        table.add_column(heading, justify="right" if any(_is_number(row.get(key)) for row in rows) else "left")
+        table.add_column(
+            heading, overflow="fold", justify="right" if any(_is_number(row.get(key)) for row in rows) else "left"
+        )
     for row in rows:
         table.add_row(*[cell(row.get(key), key) for key, _ in shown])
     _print(table)
@@ -157,7 +159,9 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
 def _print(table: Table) -> None:
     with _lock:
         console = Console(highlight=False)
-        console.print(table, width=None if console.is_terminal else _WIDE)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=_WIDE)
+        console.print(table)
 
 
 def cell(value: Any, key: str = "") -> Text:
@@ -173,8 +177,8 @@ def cell(value: Any, key: str = "") -> Text:
 
 
 def number(value: float | Decimal) -> str:
-    """Answer a number in full, with thousands apart."""
-    exact = Decimal(str(value))
+    """Answer a number in ten digits, with thousands apart."""
+    exact = Decimal(f"{value:.10g}" if isinstance(value, float) else str(value))
     return format(exact, ",f") if exact.is_finite() else str(value)
 
 

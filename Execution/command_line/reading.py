@@ -35,19 +35,23 @@ def orders(
     symbol: OptionalSymbol = None,
     status: Annotated[OrderStatus | None, typer.Option(help="Only in this status, finished ones too.")] = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="Only what the signal with this key led to.")] = None,
-    hours: Annotated[float | None, typer.Option(metavar="N", help="All of the last N hours, finished ones too.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(metavar="N", help="All of the last N hours, finished ones too.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Finished ones too.")] = False,
     sync: Annotated[bool, typer.Option("--sync", help="Ask the venues first what became of open orders.")] = False,
     json: Json = False,
 ) -> int:
-    """Show the book's orders: the open ones, unless asked for others."""
+    """Show our orders: the open ones, unless asked for others."""
     name = registry.canonical(exchange) if exchange else None
     unified = registry.symbol_of(name or "paper", symbol) if symbol else None
     if sync:
         executor.default_executor().recover()
         executor.default_executor().sync(name)
     found = _select(order_manager.default_manager(), name, status, key, hours, everything)
-    found = [o for o in found if (name is None or o["exchange"] == name) and (unified is None or o["symbol"] == unified)]
+    found = [
+        o for o in found if (name is None or o["exchange"] == name) and (unified is None or o["symbol"] == unified)
+    ]
     if json:
         output.print_json(found)
     elif found:
@@ -71,7 +75,10 @@ def _select(
 
 @answered
 def positions(exchange: Exchange, symbol: OptionalSymbol = None, json: Json = False) -> int:
-    """Show the positions of an account; a spot holding is a long position of leverage 1."""
+    """Show the positions of an account.
+
+    A spot holding is a long position of leverage 1.
+    """
     unified = registry.symbol_of(exchange, symbol) if symbol else None
     answer = registry.call(exchange, "get_positions", unified)
 
@@ -109,7 +116,10 @@ def ticker(exchange: Exchange, symbol: Symbol, json: Json = False) -> int:
 
 @answered
 def risk(exchange: Exchange, json: Json = False) -> int:
-    """Show how an account stands, and the limits and thresholds in force. In danger, or unreadable: exit code 1."""
+    """Show how an account stands, and the limits in force.
+
+    An account that is in danger or cannot be read ends with exit code 1.
+    """
     registry.find(exchange)
     manager = RiskManager(book=order_manager.default_manager())
     limits = msgspec.to_builtins(manager.limits, builtin_types=(frozenset,))
@@ -121,7 +131,9 @@ def risk(exchange: Exchange, json: Json = False) -> int:
         output.print_facts(answer["exchange"], {"risk_level": answer["risk_level"], **answer["metrics"]})
         rows = [{"name": name, "value": "none" if value is None else value} for name, value in limits.items()]
         output.print_table("Limits", rows, (("name", "limit"), ("value", "value")))
-        rows = [{"measure": name, **_levels(thresholds, name)} for name in ("margin_ratio", "drawdown", "unrealized_loss")]
+        rows = [
+            {"measure": name, **_levels(thresholds, name)} for name in ("margin_ratio", "drawdown", "unrealized_loss")
+        ]
         output.print_table("Levels", rows, (("measure", "measure"), ("warning", "warning"), ("danger", "danger")))
         output.say(answer["message"])
     return output.FAILED if answer["risk_level"] == "danger" or answer["code"] == "ACCOUNT_UNREADABLE" else output.OK

@@ -31,7 +31,9 @@ def run(
     ] = 10.0,
     json: Json = False,
 ) -> int:
-    """Stay and carry out signals as they are written, until SIGTERM or Ctrl-C: what is in flight is finished.
+    """Stay and carry out signals as they are written.
+
+    SIGTERM or Ctrl-C stops it: what is in flight is finished, what was not begun stays with its source.
 
     With --json every answer is a line, the counts are the last one.
     """

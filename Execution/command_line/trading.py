@@ -126,7 +126,7 @@ def cancel_all(
     deadline: Annotated[float, typer.Option(metavar="SECONDS", help="Begin no further attempt after this.")] = 10.0,
     json: Json = False,
 ) -> int:
-    """Cancel every order, plain and conditional, and prove that none is left."""
+    """Cancel every order and prove that none is left."""
     if (exchange is None) != everywhere:
         raise typer.BadParameter("name an exchange, or say --everywhere")
     if exchange is not None:
@@ -146,6 +146,8 @@ def _show_orders(orders: list[dict[str, Any]]) -> None:
 
 
 def _show_cancelled(results: list[dict[str, Any]]) -> None:
-    rows: list[Mapping[str, Any]] = [{**answer["data"], **answer, "state": answer["data"]["state"]} for answer in results]
+    rows: list[Mapping[str, Any]] = [
+        {**answer["data"], **answer, "state": answer["data"]["state"]} for answer in results
+    ]
     columns = (("order_id", "order id"), ("state", "state"), ("filled", "filled"), ("message", "remark"))
     output.print_table("", rows, columns)

@@ -36,25 +36,25 @@ class Verification:
         self._journal = journal
         self._orders: dict[int, tuple[OrderRecord, str, str | None]] = {}
         self._fills: dict[tuple[str, str, str], FillRow] = {}
-        self.events = 0
-        self.compared = 0
+        self.events = self.orders = 0
 
     def run(self) -> Envelope:
-        """Answer {"events", "orders", "fills", "head", "broken": None or {"table", "row", "problem"}}."""
-        head = ""
-        broken = None
+        """Answer {"events", "orders", "fills", "head", "tables_at", "broken": None or {"table", "row", "problem"}}."""
+        head, projected, broken = "", 0, None
         with _snapshot(self._journal):
             try:
-                head = self._read_events()
+                projected = self._journal.projected()
+                head = self._read_events(projected)
                 self._compare_orders()
                 self._compare_fills()
             except _Broken as found:
                 broken = found.facts
         data = {
             "events": self.events,
-            "orders": self.compared,
+            "orders": self.orders,
             "fills": len(self._fills),
             "head": head,
+            "tables_at": projected,
             "broken": broken,
         }
         if broken is None:
@@ -62,12 +62,13 @@ class Verification:
         words = f"{broken['table']}, row {broken['row']}: {broken['problem']}"
         return {"success": False, "data": data, "message": words}
 
-    def _read_events(self) -> str:
-        projected, head = self._journal.projected(), ""
+    def _read_events(self, projected: int) -> str:
+        head = ""
         for event, problem in self._journal.chain():
             if problem:
                 raise _Broken("events", event.seq, problem)
             self.events, head = event.seq, event.hash.hex()
+            self.orders += event.kind == "intent"
             if event.seq <= projected:
                 self._follow(event)
         if self.events < projected:
@@ -95,7 +96,6 @@ class Verification:
                 raise _Broken("orders", rid, f"the row is missing ({order.client_order_id})")
             found = (*columns_of(stored.pop(rid)), *owners[rid])
             _compare("orders", rid, _NAMES, (*columns_of(order), owner, key), found)
-            self.compared += 1
         if stored:
             raise _Broken("orders", next(iter(stored)), "no event tells of it")
 
