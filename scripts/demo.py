@@ -101,10 +101,8 @@ def main(
             raise typer.Exit(2) from None
     numbers = report.statistics(samples, orders, fills)
     title = f"Moving average on {SYMBOL}"
-    about = (
-        f"{what}, {report.moment(summary['start']):%Y-%m-%d %H:%M:%S} to {report.moment(summary['stop']):%H:%M:%S} UTC, "
-        f"bars of {stage.every:g} s. Simulated: paper exchange, no money."
-    )
+    start, stop = report.moment(summary["start"]), report.moment(summary["stop"])
+    about = f"{what}, {start:%Y-%m-%d %H:%M:%S} to {stop:%H:%M:%S} UTC, bars of {stage.every:g} s. Simulated: paper exchange, no money."
     chart = report.figure(samples, orders, fills)
     output.write_text(report.page(title, about, chart, numbers, orders), encoding="utf-8")
     show(console, numbers, f"{title}: {what}")

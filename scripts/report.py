@@ -157,6 +157,7 @@ def _add_price(chart: go.Figure, samples: Rows, times: list[datetime], orders: R
     mids = [sample["mid"] for sample in samples]
     _add_line(chart, 1, times, mids, "mid price", PRICE, f"%{{y:,.2f}} {quote}", width=1.4)
     for side, colour, shape in (("buy", BUY, "triangle-up"), ("sell", SELL, "triangle-down")):
+        name = f"{side}s filled"
         filled = [o for o in orders if o["side"] == side and o["filled"] and o["average_price"]]
         facts = [(o["type"], o["filled"], o["client_order_id"], o["strategy"] or "-") for o in filled]
         hover = (
@@ -165,7 +166,7 @@ def _add_price(chart: go.Figure, samples: Rows, times: list[datetime], orders: R
         )
         chart.add_trace(
             go.Scatter(
-                x=[moment(o["updated"]) for o in filled], y=[o["average_price"] for o in filled], name=f"{side}s filled",
+                x=[moment(o["updated"]) for o in filled], y=[o["average_price"] for o in filled], name=name,
                 mode="markers", customdata=facts, hovertemplate=hover,
                 marker={"symbol": shape, "size": 11, "color": colour, "line": {"width": 1, "color": "white"}},
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from typing import Annotated
 
 import typer
@@ -105,5 +105,4 @@ app.add_typer(audit, name="audit")
 
 def main() -> None:
     """Run the command line, and leave with its exit code."""
-    typed = sys.argv[0].endswith("execution")
-    app(prog_name="execution" if typed else "python -m Execution")
+    app(prog_name=os.environ.get("EXECUTION_COMMAND") or "python -m Execution")

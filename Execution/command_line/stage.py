@@ -84,7 +84,7 @@ class Stage:
         before = dict(os.environ)
         self._stack.callback(_restore, before)
         os.environ.update(self._settings)
-        _forget()
+        forget()
         self._stack.enter_context(clock.use(self._clock))
         # A recording begins with the account's first use: now, not at the first look.
         registry.call(EXCHANGE, "get_account_info")
@@ -250,8 +250,10 @@ def _module(where: str) -> ModuleType:
     return module
 
 
-def _forget() -> None:
-    """Have everything read its settings anew."""
+def forget() -> None:
+    """Close what is open and have everything read its settings anew."""
+    if order_manager.default_manager.cache_info().currsize:
+        order_manager.default_manager().close()
     executor.default_executor.cache_clear()
     order_manager.default_manager.cache_clear()
     account.forget()
@@ -262,4 +264,4 @@ def _forget() -> None:
 def _restore(before: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(before)
-    _forget()
+    forget()
