@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from Execution import registry
@@ -169,9 +170,23 @@ def _unrecorded(answer: Envelope, error: StoreError) -> Envelope:
 
 
 def send(records: Sequence[OrderRecord]) -> list[Envelope]:
-    """Hand recorded orders of one venue to it: as one batch where it takes batches."""
-    if not records:
-        return []
+    """Hand recorded orders to their venues: each venue's in order, several venues side by side."""
+    venues: dict[str, list[int]] = {}
+    for index, record in enumerate(records):
+        venues.setdefault(record.exchange, []).append(index)
+    if len(venues) <= 1:
+        return _send_to_one(records)
+    answers: dict[int, Envelope] = {}
+    with ThreadPoolExecutor(len(venues), thread_name_prefix="execution-send") as pool:
+        groups = [(indices, [records[i] for i in indices]) for indices in venues.values()]
+        results = pool.map(lambda group: _send_to_one(group[1]), groups)
+        for (indices, _), replies in zip(groups, results, strict=True):
+            answers |= dict(zip(indices, replies, strict=True))
+    return [answers[index] for index in range(len(records))]
+
+
+def _send_to_one(records: Sequence[OrderRecord]) -> list[Envelope]:
+    """Hand orders of one venue to it: as one batch where it takes batches."""
     if len(records) > 1:
         answers = registry.call_batch(records[0].exchange, [_batch_arguments(record) for record in records])
         if answers is not None:
@@ -180,7 +195,20 @@ def send(records: Sequence[OrderRecord]) -> list[Envelope]:
 
 
 def _send_one(record: OrderRecord) -> Envelope:
-    function = _FUNCTIONS[record.type]
+    arguments = _arguments(record)
+    return registry.call(record.exchange, _FUNCTIONS[record.type], *_POSITIONAL[record.type](record), **arguments)
+
+
+_POSITIONAL: dict[str, Callable[[OrderRecord], tuple[Any, ...]]] = {
+    "limit": lambda r: (r.symbol, r.side, r.amount, r.price),
+    "market": lambda r: (r.symbol, r.side, r.amount),
+    "stop": lambda r: (r.symbol, r.side, r.amount, r.stop_price, r.price),
+    "take_profit": lambda r: (r.symbol, r.side, r.amount, r.stop_price, r.price),
+}
+
+
+def _arguments(record: OrderRecord) -> dict[str, Any]:
+    """Answer the keyword arguments that a venue's function takes for an order of its type."""
     arguments: dict[str, Any] = {
         "client_order_id": record.client_order_id,
         "reduce_only": "reduce_only" in record.terms,
@@ -188,40 +216,19 @@ def _send_one(record: OrderRecord) -> Envelope:
     if record.type == "limit":
         arguments["time_in_force"] = record.terms[:3]
         arguments["post_only"] = "post_only" in record.terms
-        return registry.call(
-            record.exchange, function, record.symbol, record.side, record.amount, record.price, **arguments
-        )
-    if record.type == "market":
-        if record.options and "max_slippage" in record.options:
-            arguments["max_slippage"] = record.options["max_slippage"]
-        return registry.call(record.exchange, function, record.symbol, record.side, record.amount, **arguments)
-    return registry.call(
-        record.exchange,
-        function,
-        record.symbol,
-        record.side,
-        record.amount,
-        record.stop_price,
-        record.price,
-        **arguments,
-    )
+    elif record.type == "market" and record.options and "max_slippage" in record.options:
+        arguments["max_slippage"] = record.options["max_slippage"]
+    return arguments
 
 
 def _batch_arguments(record: OrderRecord) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "type": record.type,
-        "symbol": record.symbol,
-        "side": record.side,
-        "amount": record.amount,
-        "price": record.price,
-        "stop_price": record.stop_price,
-        "client_order_id": record.client_order_id,
-        "time_in_force": record.terms[:3],
-        "post_only": "post_only" in record.terms,
-        "reduce_only": "reduce_only" in record.terms,
-    }
-    if record.options and "max_slippage" in record.options:
-        arguments["max_slippage"] = record.options["max_slippage"]
+    """Answer an order as `place_orders` of a venue takes it."""
+    arguments = _arguments(record)
+    arguments |= {"type": record.type, "symbol": record.symbol, "side": record.side, "amount": record.amount}
+    if record.type == "limit":
+        arguments["price"] = record.price
+    elif record.type != "market":
+        arguments |= {"stop_price": record.stop_price, "price": record.price}
     return arguments
 
 

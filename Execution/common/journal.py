@@ -207,7 +207,7 @@ class Journal:
     def project(self) -> None:
         """Bring the tables of orders and fills up to the last event, where they are behind."""
         with self.lock:
-            if self._new or self._changed or self._fills:
+            if self._new or self._changed or self._fills or self.is_behind():
                 with self:
                     self._project(self.database.connection)
 

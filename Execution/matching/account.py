@@ -130,8 +130,8 @@ class Account:
     def state(self) -> AccountState:
         positions = [
             msgspec.structs.replace(position)
-            for exposure in self.exposures.values()
-            for position in exposure.positions.values()
+            for _, exposure in sorted(self.exposures.items())
+            for _, position in sorted(exposure.positions.items())
         ]
         return AccountState(
             name=self.name,

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from .account import Account, Exposure
 from .book import Book
-from .exact import ONE, ZERO, share
-from .margin import set_bands, worth
+from .exact import ONE, ZERO
+from .margin import set_bands, watch_unknown, worth
 from .matcher import opposite, take
 from .model import Order, Position, Request, Side
 from .settle import cover, fill
@@ -39,6 +39,8 @@ def _check_band(world: World, book: Book, mark: Decimal) -> None:
 
 def _check(world: World, account: Account, now: float) -> None:
     for asset in dict.fromkeys(exposure.book.spec.quote for exposure in account.held.values()):
+        if watch_unknown(account, asset):
+            continue
         sums = worth(account, asset)
         equity = account.balances.get(asset, ZERO) + sums.profit
         if equity <= sums.maintenance:
@@ -49,13 +51,13 @@ def _check(world: World, account: Account, now: float) -> None:
 
 def _liquidate(world: World, account: Account, asset: str, now: float) -> None:
     """Cancel the account's perpetual orders in this asset, close every position, let the insurance pay a deficit."""
-    for order in list(account.orders.values()):
+    for _, order in sorted(account.orders.items()):
         book = world.books[order.request.symbol]
         if not book.spot and book.spec.quote == asset:
             finish(world, account, book, order, "cancelled", "liquidation", now)
-    for exposure in [e for e in account.held.values() if e.book.spec.quote == asset]:
-        for position in list(exposure.positions.values()):
-            if position.size:
+    for _, exposure in sorted(account.held.items()):
+        for _, position in sorted(exposure.positions.items()):
+            if position.size and exposure.book.spec.quote == asset:
                 _close_position(world, account, exposure, position, now)
     cover(world, now)
 
@@ -66,8 +68,7 @@ def _close_position(world: World, account: Account, exposure: Exposure, position
     side: Side = "sell" if position.size > 0 else "buy"
     amount = abs(position.size)
     mark = book.mark()
-    if mark is None:
-        mark = share(position.cost, ONE, position.size)
+    assert mark is not None
     request = Request(book.spec.symbol, side, "market", amount, reduce_only=True)
     order = Order(
         world.next_order_id, account.name, request, "open", now, now, position_side=position.side, reducing=True,

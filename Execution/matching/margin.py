@@ -90,11 +90,18 @@ def plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def watch_unknown(account: Account, asset: str) -> bool:
+    """Whether a position's mark is still unknown, as after a restart; then nobody is judged before the first one."""
+    unknown = [e for e in account.held.values() if e.book.spec.quote == asset and e.book.mark() is None]
+    for exposure in unknown:
+        exposure.low = exposure.book.low = FIRST_MARK
+    return bool(unknown)
+
+
 def set_bands(account: Account, asset: str, equity: Decimal, maintenance: Decimal) -> None:
     """Note for each position between which marks this account needs no look.
 
     The cushion is divided evenly among the positions; while no mark leaves its band, no sum of losses can use it up.
-    Where no mark is known yet, the first one is looked at.
     """
     exposures = [e for e in account.held.values() if e.book.spec.quote == asset]
     cushion = DOWN.divide(equity - maintenance, Decimal(len(exposures)))
@@ -102,14 +109,12 @@ def set_bands(account: Account, asset: str, equity: Decimal, maintenance: Decima
         book, mark = exposure.book, exposure.book.mark()
         slope = _slope(exposure)
         exposure.low = exposure.high = None
-        if mark is None or not slope:
-            exposure.low = book.low = FIRST_MARK
-            continue
+        assert mark is not None
         if slope > 0:
             exposure.low = UP.subtract(mark, DOWN.divide(cushion, slope))
             if book.low is None or exposure.low > book.low:
                 book.low = exposure.low
-        else:
+        elif slope < 0:
             exposure.high = DOWN.add(mark, DOWN.divide(cushion, -slope))
             if book.high is None or exposure.high < book.high:
                 book.high = exposure.high

@@ -140,7 +140,7 @@ def cover(world: World, now: float) -> None:
 
 def _cancel_holders(world: World, account: Account, asset: str, now: float) -> None:
     floor = max(account.balances[asset], ZERO)
-    for order in reversed(list(account.orders.values())):
+    for _, order in sorted(account.orders.items(), reverse=True):
         if account.locked.get(asset, ZERO) <= floor:
             return
         book = world.books[order.request.symbol]
@@ -150,7 +150,7 @@ def _cancel_holders(world: World, account: Account, asset: str, now: float) -> N
 
 
 def _realise_profits(world: World, account: Account, asset: str) -> None:
-    for exposure in account.held.values():
+    for _, exposure in sorted(account.held.items()):
         mark = exposure.book.mark()
         if exposure.book.spec.quote != asset or mark is None:
             continue

@@ -20,7 +20,7 @@ from Execution.common.precision import Rules
 from Execution.matching.engine import Engine
 from Execution.matching.model import AccountState, Changes, Order, Rejected, Spec
 from Execution.simulation import forms, instruments, sources
-from Execution.simulation.account_store import AccountStore, MarketRow, Saved
+from Execution.simulation.account_store import NEWEST, AccountStore, MarketRow, Saved
 from Execution.simulation.config import read
 from Execution.simulation.sources import Prices
 
@@ -38,6 +38,7 @@ class PaperAccount:
         self.specs: dict[str, Spec] = instruments.default_specs(config.maker_fee, config.taker_fee)
         self.source = sources.make(config.source, config.seed, self.specs)
         self.store = AccountStore(config.path, durability=config.durability, timeout=config.timeout)
+        self._delays = bool(config.order_delay or config.cancel_delay)
         self._rules: dict[str, Rules] = {}
         self.forget()
 
@@ -119,7 +120,8 @@ class PaperAccount:
                 self._fund(engine, due)
             self._played = due
         self.source.play(engine, self._active, self._played, now)
-        engine.advance(now)
+        if self._delays:
+            engine.advance(now)
         self._played = now
         return now
 
@@ -145,7 +147,8 @@ class PaperAccount:
     # Agreeing with the file
 
     def _current(self, connection: sqlite3.Connection) -> Engine:
-        newest = self.store.newest()
+        row = connection.execute(NEWEST).fetchone()
+        newest: int = row[0] if row else 0
         if self._engine is not None and newest == self._version:
             return self._engine
         if newest == 0:
