@@ -102,7 +102,8 @@ def main(
     numbers = report.statistics(samples, orders, fills)
     title = f"Moving average on {SYMBOL}"
     start, stop = report.moment(summary["start"]), report.moment(summary["stop"])
-    about = f"{what}, {start:%Y-%m-%d %H:%M:%S} to {stop:%H:%M:%S} UTC, bars of {stage.every:g} s. Simulated: paper exchange, no money."
+    when = f"{start:%Y-%m-%d %H:%M:%S} to {stop:%H:%M:%S} UTC"
+    about = f"{what}, {when}, bars of {stage.every:g} s. Simulated: paper exchange, no money."
     chart = report.figure(samples, orders, fills)
     output.write_text(report.page(title, about, chart, numbers, orders), encoding="utf-8")
     show(console, numbers, f"{title}: {what}")

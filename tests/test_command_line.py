@@ -46,8 +46,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     stage.forget()
 
 
-def call(*words: str, input: str | None = None) -> Result:
-    return CliRunner().invoke(app, list(words), input=input)
+def call(*words: str, typed: str | None = None) -> Result:
+    return CliRunner().invoke(app, list(words), input=typed)
 
 
 def answer_of(*words: str, code: int = 0) -> Any:
@@ -69,9 +69,8 @@ def process(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
 class Venue:
     """A venue that answers what it is told to."""
 
-    UNSUPPORTED: dict[str, str] = {}
-
     def __init__(self, **answers: Any) -> None:
+        self.UNSUPPORTED: dict[str, str] = {}
         self.answers = answers
         self.calls: list[str] = []
 
@@ -594,7 +593,7 @@ def test_audit_takes_another_store(traded: Path, tmp_path: Path) -> None:
 
 def test_audit_show_tells_the_story_of_an_order(traded: Path) -> None:
     data = answer_of("audit", "show", "1")
-    assert [event["event"] for event in data["history"]][0] == "intent"
+    assert data["history"][0]["event"] == "intent"
     assert data["order"]["status"] == "filled"
     assert len(data["fills"]) == 1
     shown = call("audit", "show", "1").stdout

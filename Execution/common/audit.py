@@ -100,7 +100,8 @@ class Verification:
             raise _Broken("orders", next(iter(stored)), "no event tells of it")
 
     def _compare_fills(self) -> None:
-        stored = {row[:3]: row for row in self._journal.fills()}
+        rows = map(FillRow._make, self._journal.database.read("SELECT * FROM fills"))
+        stored = {row[:3]: row for row in rows}
         for name, row in self._fills.items():
             if name not in stored:
                 raise _Broken("fills", row.trade_id, "the row is missing")
