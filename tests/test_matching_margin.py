@@ -255,6 +255,37 @@ def test_liquidation_sells_into_the_book_and_the_house_takes_the_rest_at_mark() 
     assert totals(made) == before
 
 
+def test_equity_equal_to_maintenance_is_enough_to_be_liquidated() -> None:
+    made = engine(msgspec.structs.replace(SWAP, maintenance_rate=D(0), taker_fee=D(0)))
+    made.open_account("c", {"USDT": D(100)})
+    lever(made, 100, "c")
+    place(made, market("buy", 5, SYMBOL), "c")
+    made.on_mark(SYMBOL, D("81.1"), 3.0)
+    assert made.positions("c")
+    assert made.summary("c").margin_ratio == 0
+    made.on_mark(SYMBOL, D(81), 3.0)
+    assert made.positions("c") == []
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_one_account_leaving_its_band_does_not_hide_the_next(side: str) -> None:
+    made = engine(ETH, quote=False)
+    names = ("poor", "middle", "rich")
+    for name, money in zip(names, (30, 60, 90), strict=True):
+        made.open_account(name, {"USDT": D(money)})
+        lever(made, 50, name, ETH.symbol)
+        made.on_snapshot(ETH.symbol, levels(("99.99", 5)), levels((100, 5)), 1.0)
+        place(made, market(side, 5, ETH.symbol), name)
+    left = []
+    for step in range(20):
+        made.on_mark(ETH.symbol, D(100) + (step if side == "sell" else -step), 3.0)
+        left.append([name for name in names if made.positions(name)])
+    assert [len(each) for each in left] == sorted((len(each) for each in left), reverse=True)
+    assert left[6:8] == [["middle", "rich"]] * 2
+    assert left[12:14] == [["rich"]] * 2
+    assert left[-1] == []
+
+
 def test_the_band_notices_losses_spread_over_several_positions() -> None:
     made = engine(SWAP, ETH)
     made.open_account("c", {"USDT": D(100)})

@@ -71,6 +71,19 @@ def test_a_ladder_equals_a_sorted_dict_through_many_updates() -> None:
         assert list(ladder.walk()) == expected[len(expected) // 2 :]
 
 
+def test_levels_that_come_and_go_do_not_gather() -> None:
+    ladder, own = Ladder("buy"), engine()
+    ladder.update([(D(100_000), D(1))])
+    for step in range(20_000):
+        ladder.update([(D(step + 1), D(1))])
+        ladder.update([(D(step + 1), D(0))])
+    assert len(ladder.at) < 3000
+    for step in range(5000):
+        own.cancel("a", place(own, limit("sell", 1, D(200) + step)).order_id, 2.0)
+    assert len(own._world.books[SYMBOL].sells.at) < 3000
+    assert own.depth(SYMBOL, 10).asks == levels((101, 5), (102, 5), (103, 5))
+
+
 # Our place in the queue
 
 
