@@ -128,7 +128,6 @@ class OrderManager(Ledger):
 
     def get_fills(self, order_id: str | None = None, exchange_name: str | None = None) -> list[dict[str, Any]]:
         """Answer the recorded executions of an order, of a venue, or all, oldest first."""
-        self._look()
         if order_id is not None:
             record = self.find(str(order_id))
             rows = self.journal.fills("WHERE rid = ?", (record.rid,)) if record else []
@@ -296,7 +295,6 @@ class OrderManager(Ledger):
         return owner == process.me() or not process.alive(owner)
 
     def _select(self, where: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
-        self._look()
         self.journal.project()
         return [public(self._live(record)) for record in self.journal.orders(f"WHERE {where}", parameters)]
 

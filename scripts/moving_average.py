@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from Execution.executor import execute_signal
+from Execution import execute_signal
 
 
 class MovingAverage:

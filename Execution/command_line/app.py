@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import Execution
 from Execution.command_line import auditing, checkup, output, reading, replaying, running, trading
 from Execution.command_line.options import examples
 
@@ -75,8 +76,17 @@ _EXAMPLES = {
 }
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(Execution.__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where in the program an internal error arose.")] = False,
 ) -> None:
     output.Mode.debug = debug

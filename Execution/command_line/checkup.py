@@ -28,7 +28,14 @@ Finding = tuple[str, str, str, int]
 
 _NEEDED = ("msgspec", "loguru", "typer", "rich")
 _OPTIONAL = {"plotly": "the demo's report"}
-_OTHER_SETTINGS = ("EXECUTION_COMMAND", "EXECUTION_CONFIG", "EXECUTION_PYTHON", "EXECUTION_VENV")
+_OTHER_SETTINGS = (
+    "EXECUTION_COMMAND",
+    "EXECUTION_CONFIG",
+    "EXECUTION_PYTHON",
+    "EXECUTION_VENV",
+    "PAPER_DEFAULT_MARKET",
+    "PAPER_INSTRUMENTS",
+)
 _LEAST_DISK = 200_000_000
 _TAIL = 2_000
 _MOST_SKEW = 1.0
