@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,7 +22,7 @@ import Execution
 from Execution import canceler, executor, order_manager, registry, signals
 from Execution.command_line import checkup, output, stage, trading
 from Execution.command_line.app import app
-from Execution.common import settings
+from Execution.common import clock, settings
 from Execution.common.envelope import fail, ok
 from Execution.common.types import VENUE_FUNCTIONS
 
@@ -708,3 +709,86 @@ def test_trading_commands_show_a_table_of_the_order() -> None:
     assert result.exit_code == 0
     assert re.search(r"buy\s+market\s+0\.01", result.stdout)
     assert trading._ORDER[0][0] == "client_order_id"
+
+
+def test_audit_finds_an_event_of_an_order_that_was_never_recorded(traded: Path) -> None:
+    book = order_manager.default_manager()
+    with book.writing():
+        book.journal.append("filled", 99, b'{"client_order_id": "ghost"}', time.time())
+    assert resting("22000")
+    stage.forget()
+    broken = answer_of("audit", "verify", code=1)["data"]["broken"]
+    assert broken["table"] == "events"
+    assert "order 99" in broken["problem"]
+
+
+# -- what doctor says where something is wrong
+
+
+def without(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    real = checkup.importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == missing:
+            raise checkup.importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(checkup.importlib.metadata, "version", version)
+
+
+def test_doctor_misses_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "plotly")
+    assert finding("dependencies")["found"] == "plotly is missing (the demo's report)"
+    monkeypatch.undo()
+    without(monkeypatch, "msgspec")
+    assert checkup.examine("dependencies")[0]["code"] == output.USAGE
+
+
+def test_doctor_wants_a_newer_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup.sqlite3, "sqlite_version_info", (3, 30, 0))
+    assert finding("python", code=2)["level"] == "wrong"
+
+
+def test_doctor_looks_at_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1_000_000))
+    assert "make room" in finding("home")["advice"]
+    monkeypatch.setattr(checkup.os, "access", lambda *_: False)
+    assert "cannot be written to" in checkup.examine("home")[0]["found"]
+
+
+def test_doctor_knows_the_settings_of_a_second_paper_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PAPER_ALPHA_SEED", "PAPER_INSTRUMENTS", "PAPER_SEED", "EXECUTION_STORE_TIMEOUT"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("PAPER_SEED", "2")
+    monkeypatch.setenv("EXECUTION_STORE_TIMEOUT", "3")
+    assert [row for row in checkup.examine("settings") if row["level"] != "ok"] == []
+
+
+def test_doctor_sees_a_damaged_page(traded: Path) -> None:
+    store = traded / "execution.db"
+    content = bytearray(store.read_bytes())
+    content[4096:] = bytes(len(content) - 4096)
+    store.write_bytes(content)
+    assert checkup.examine("store")[0]["code"] == output.STORE
+
+
+def test_doctor_sees_a_clock_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    with clock.use(lambda: time.time() + 7200):
+        assert resting()
+    late = [row for row in checkup.examine("audit chain") if row["level"] == "warning"]
+    assert "in the future" in late[0]["found"]
+    made = Venue(get_server_time=ok({"timestamp": time.time() - 30}))
+    registry.register(made, "slow")  # type: ignore[arg-type]
+    assert "away from slow" in checkup.examine("clock")[0]["found"]
+    monkeypatch.setattr(checkup.time, "time", lambda: 0.0)
+    assert "set the clock" in checkup.examine("clock")[0]["advice"]
+
+
+def test_doctor_says_when_paper_has_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "call", lambda *_a, **_k: fail("VENUE_DOWN", "no price", "not_sent"))
+    assert checkup.examine("paper")[0]["level"] == "warning"
+
+
+def test_facts_are_shown_one_below_the_other() -> None:
+    call("signal", "paper", "BTC-USDT", "buy", "--notional", "100")
+    assert re.search(r"long\s+0\.0", call("positions", "paper").stdout)

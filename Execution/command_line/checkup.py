@@ -116,12 +116,11 @@ def check_home() -> Iterator[Finding]:
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     free = shutil.disk_usage(path).free
+    yield _ok(str(path))
     if free < _LEAST_DISK:
-        yield _warning(f"{path} has {free // 1_000_000} MB left", "make room: a full disk stops all orders")
+        yield _warning(f"only {free // 1_000_000} MB are left", "make room: a full disk stops all orders")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        yield _warning(f"{path} has mode {mode:04o}", f"chmod 700 {path}: others can read the orders")
-    else:
-        yield _ok(str(path))
+        yield _warning(f"its mode is {mode:04o}: others can read the orders", f"chmod 700 {path}")
 
 
 def _store_path() -> Path | None:
