@@ -166,6 +166,21 @@ def test_recorded_volume_ahead_of_a_resting_order_is_taken_before_it() -> None:
     assert made.ticker(SYMBOL).ask_size == 2
 
 
+def test_recorded_sizes_finer_than_our_lot_fill_whole_lots_only() -> None:
+    made = engine()
+    quote(made, 100, 101, size="2.0009")
+    assert place(made, limit("buy", 3, 101, time_in_force="IOC")).filled == 2
+    order = place(made, limit("sell", 1, 102), "b")
+    trade(made, 103, "0.0005", "buy")
+    assert order.filled == 0
+    trade(made, 103, "0.0025", "buy")
+    assert order.filled == D("0.002")
+    quote(made, 104, 105, size="0.0019")
+    assert order.filled == D("0.003")
+    quote(made, 104, 105, size="0.0009")
+    assert order.filled == D("0.003")
+
+
 def test_depth_and_ticker_show_recorded_volume_and_accounts_together() -> None:
     made, _ = resting()
     place(made, limit("buy", 2, "100.5"))
