@@ -90,6 +90,9 @@ class Executor:
             return self._carry_out(name, unified, parsed, started, None)
         except ExecutionError as error:
             return failure(error)
+        except Exception as error:  # noqa: BLE001  # a fault of ours may strike after the order has left
+            log.error(f"execute_signal failed: {type(error).__name__}: {error}")
+            return fail("INTERNAL", f"{type(error).__name__}: {log.redact(str(error))}", "unknown")
 
     def _carry_out(
         self, name: str, symbol: str, signal: Signal, started: float, claim: Callable[[], None] | None

@@ -572,3 +572,14 @@ def test_answers_are_json() -> None:
     for signal in ({"action": "buy", "amount": 0.01}, {"action": "buy", "amount": 5}, {"action": "close"}, {}):
         json.dumps(execute_signal("paper", SWAP, signal), allow_nan=False)
     assert ok(None)["success"]
+
+
+def test_a_fault_of_ours_is_an_answer_of_unknown_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: Any) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(default_manager(), "settle", broken)
+    answer = execute_signal("paper", SWAP, {"action": "buy", "amount": 0.01, "key": "k"})
+    assert (answer["data"]["error"], answer["data"]["outcome"]) == ("INTERNAL", "unknown")
+    assert position() == 0.01
+    monkeypatch.undo()

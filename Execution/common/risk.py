@@ -150,15 +150,10 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     @property
     def numbers(self) -> dict[str, Any]:
         """The numbers behind the judgement, as floats."""
-        fraction, equity = self.fraction, self.equity
-        numbers: dict[str, Any] = {
-            "notional": float(self.notional),
-            "position_after": None if fraction is None else float(fraction),
-            "equity": None if equity is None else float(equity),
-        }
-        for name, value in (self.details or {}).items():
-            numbers[name] = _public(value)
-        return numbers
+        details: dict[str, Any] = self.details or {}
+        if self.allowed:
+            details = {"notional": self.notional, "position_after": self.fraction, "equity": self.equity}
+        return {name: _public(value) for name, value in details.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Answer the judgement as a public dict."""

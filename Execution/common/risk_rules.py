@@ -47,7 +47,7 @@ def evaluate(order: OrderView, state: RiskState, limits: Limits) -> Verdict:
     if reduces(order, state):
         notional = order.amount * (order.price or state.mark or ZERO) * (state.rate or ZERO)
         return Verdict(True, "", "", notional, ZERO, state.equity, limits.max_position_size, True)
-    return _activity(order, state, limits) or _loss(state, limits) or _exposure(order, state, limits)
+    return _activity(order, state, limits) or _loss(order, state, limits) or _exposure(order, state, limits)
 
 
 def _price(order: OrderView, state: RiskState, mark: Decimal, collar: Decimal) -> Verdict | None:
@@ -122,12 +122,13 @@ def _count(code: str, what: str, count: int, most: int) -> Verdict:
     return denied(code, f"{count} {what}, the limit is {most}", count=count, limit=most)
 
 
-def _loss(state: RiskState, limits: Limits) -> Verdict | None:
+def _loss(order: OrderView, state: RiskState, limits: Limits) -> Verdict | None:
     """Deny new exposure where the account cannot be read or has lost too much since the day's start."""
     equity, start = state.equity, state.day_start_equity
     if equity is None:
         words = state.trouble or "nothing is known of it"
-        return denied("ACCOUNT_UNREADABLE", f"no new exposure while the account cannot be read: {words}")
+        reason = f"no new exposure while the account cannot be read: {words}"
+        return denied("ACCOUNT_UNREADABLE", reason, amount=order.amount, equity=None)
     if start is None or equity >= start:
         return None
     lost = start - equity
@@ -159,22 +160,31 @@ def _exposure(order: OrderView, state: RiskState, limits: Limits) -> Verdict:
     mark, rate, equity = state.mark, state.rate, state.equity or ZERO
     if mark is None or rate is None:
         what = "mark price" if mark is None else "price of its quote currency"
-        return denied("NO_MARK", f"no {what} of {order.symbol} is known: {state.trouble or 'the venue shows none'}")
+        reason = f"no {what} of {order.symbol} is known: {state.trouble or 'the venue shows none'}"
+        return denied("NO_MARK", reason, amount=order.amount, mark=mark, rate=rate)
     amount = order.amount
     notional = amount * (order.price or order.stop_price or mark) * rate
     most = limits.max_order_notional
     if most is not None and notional > most:
-        return _too_large("ORDER_NOTIONAL", f"notional {notional} of this order", notional, most, equity, notional)
+        return _too_large("ORDER_NOTIONAL", "the notional of this order", notional, most, equity, notional)
     # What does not reduce ends on its own side of zero, so the worst case needs no sign.
     size = state.position + state.open_buys if order.side == "buy" else state.open_sells - state.position
     after = (size + amount) * mark * rate
     most = limits.max_symbol_notional
     if most is not None and after > most:
-        return _too_large("SYMBOL_NOTIONAL", f"{order.symbol} with open orders", after, most, equity, notional)
+        return _too_large(
+            "SYMBOL_NOTIONAL", f"the position in {order.symbol}, open orders included,", after, most, equity, notional
+        )
     most = limits.max_position_size
     if most is not None and after > most * equity:
         return _too_large(
-            "POSITION_SIZE", f"{order.symbol} with open orders", after, most, equity, notional, ratio=True
+            "POSITION_SIZE",
+            f"the position in {order.symbol}, open orders included,",
+            after,
+            most,
+            equity,
+            notional,
+            ratio=True,
         )
     most = limits.max_leverage
     if most is not None and (fault := _leverage(order, state, after, most, equity)) is not None:
