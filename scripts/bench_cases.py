@@ -7,6 +7,7 @@ so that a slow moment of the machine meets them all.
 from __future__ import annotations
 
 import gc
+import gzip
 import itertools
 import json
 import os
@@ -23,6 +24,7 @@ from typing import Any, Protocol
 
 from bench_kit import ROOT, Peers, Plan, Result, Unavailable, home, python_seconds, quantile, resident, timed_each
 from bench_peers import ASK, BID, SIZE, expect, resting_price
+from moving_average import MovingAverage
 
 from Execution import execute_signal, execute_signals, registry
 from Execution.canceler import cancel_order
@@ -36,11 +38,14 @@ from Execution.common.types import VENUE_FUNCTIONS, Envelope
 from Execution.drafts import new_client_order_id
 from Execution.exchanges import paper
 from Execution.executor import Executor
+from Execution.matching import feed
 from Execution.matching.engine import Engine
+from Execution.matching.events import Quote
 from Execution.matching.model import Request
-from Execution.order_manager import OrderManager
+from Execution.order_manager import OrderManager, default_manager
 from Execution.risk_manager import RiskManager
 from Execution.simulation.account import current
+from Execution.simulation.replay import replay as play
 
 SWAP = "BTC-USDT-SWAP"
 MARKET = ({"action": "buy", "amount": SIZE}, {"action": "sell", "amount": SIZE})
@@ -667,9 +672,65 @@ def _timed_signals(timeouts: list[float]) -> list[dict[str, Any]]:
 # -- 6 replay
 
 
+BAR = 1.0
+
+
 def replay(plan: Plan, peers: Peers) -> Result:  # noqa: ARG001
-    """Replay."""
-    raise Unavailable("not there yet")
+    """Play a recording of BTC-USDT-SWAP (depth, trades, best prices) on paper to the strategy of the demo.
+
+    In: unpacking, JSON, checks of continuity, the engine's book, the paper account, bars of one second made of the best
+    prices, the moving average, and its orders: execute_signal with a stop, each durable as ever. Messages are the lines
+    of the recording. Beside it: reading alone, and reading into the engine with nobody trading.
+    """
+    found = Result("replay", "Replay of a recording with a strategy")
+    if not RECORDING.is_file():
+        raise Unavailable(f"the recording {RECORDING.name} is not here")
+    with gzip.open(RECORDING) as lines:
+        count = sum(1 for _ in lines)
+    seconds: dict[str, list[float]] = {"read": [], "read and matched": [], "with the strategy and its orders": []}
+    orders: list[int] = []
+    for _ in range(plan.rounds):
+        seconds["read"].append(timed_each(_read, count)[0])
+        seconds["read and matched"].append(_play(None, count))
+        strategy = MovingAverage()
+        seconds["with the strategy and its orders"].append(_play(strategy, count, orders))
+        expect(len(strategy.refused), 0, "refusals")
+    for name, each in seconds.items():
+        found.rate(f"messages {name}", each, 1, at_least=100_000 if "orders" in name else None)
+    found.remarks.append(f"{count:,} messages; the strategy sent {min(orders)} orders")
+    return found
+
+
+def _read() -> None:
+    deque(feed.read(RECORDING, symbol=SWAP), maxlen=0)
+
+
+def _play(strategy: MovingAverage | None, count: int, orders: list[int] | None = None) -> float:
+    with home(PAPER_SOURCE="random"):
+        work = (lambda: deque(play(RECORDING, SWAP), maxlen=0)) if strategy is None else (lambda: _trade(strategy))
+        seconds, _ = timed_each(work, count)
+        if orders is not None:
+            orders.append(len(default_manager().get_orders_by_symbol("paper", SWAP)))
+    return seconds
+
+
+def _trade(strategy: MovingAverage) -> None:
+    """Hand the strategy a bar for each second that had a price."""
+    mids: list[float] = []
+    end = 0.0
+    for event in play(RECORDING, SWAP):
+        if event.time >= end:
+            if mids:
+                strategy(_bar(mids, end))
+                mids.clear()
+            end = event.time // BAR * BAR + BAR
+        if type(event) is Quote:
+            mids.append(float(event.bid + event.ask) / 2)
+
+
+def _bar(mids: list[float], end: float) -> dict[str, Any]:
+    prices = {"open": mids[0], "high": max(mids), "low": min(mids), "close": mids[-1]}
+    return {"exchange": "paper", "symbol": SWAP, "timestamp": end, **prices}
 
 
 # -- 7 import

@@ -101,9 +101,7 @@ class Peers:
         self._process: subprocess.Popen[bytes] | None = None
         self._rest = b""
         if python is None or not python.exists():
-            self.why = (
-                f"no peers were measured: there is no {python or '.venv-bench'} (see scripts/requirements-bench.txt)"
-            )
+            self.why = "no peers were measured: there is no such Python (see scripts/requirements-bench.txt)"
             return
         self._process = subprocess.Popen(
             [python, HERE / "bench_peers.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
