@@ -211,12 +211,8 @@ class Stub:
         self.UNSUPPORTED: dict[str, str] = {}
         self.cancelled: dict[str, float] = {}
         self._ids = itertools.count(1)
-        fill = {
-            "trade_id": "1", "order_id": "1", "side": "buy", "amount": SIZE, "price": ASK, "fee": 0.3,
-            "fee_currency": "USDT", "maker": False, "timestamp": 1.7e9,
-        }  # fmt: skip
-        filled = {"order_id": "1", "status": "filled", "filled": SIZE, "average_price": ASK, "fee": 0.3}
-        self._filled = ok({**filled, "fee_currency": "USDT", "fills": [fill]})
+        done = {"filled": SIZE, "remaining": 0.0, "average_price": ASK, "fee": 0.3, "fee_currency": "USDT"}
+        self._filled = ok({**state_of("filled", "1"), **done, "type": "market", "price": None, "fills": [FILL]})
         self._ticker = ok({"bid": BID, "ask": ASK, "last": BID, "mark": BID})
 
     def __getattr__(self, function: str) -> Callable[..., Envelope]:
@@ -254,10 +250,18 @@ class Stub:
         return ok({"symbol": symbol, "base": "BTC", "quote": "USDT", "market": "swap", **sizes, **fees})
 
 
+FILL = {
+    "trade_id": "1", "order_id": "1", "client_order_id": "", "symbol": SWAP, "side": "buy", "amount": SIZE,
+    "price": ASK, "fee": 0.3, "fee_currency": "USDT", "maker": False, "timestamp": 1.7e9,
+}  # fmt: skip
+
+
 def state_of(status: str, order_id: str) -> dict[str, Any]:
-    """Answer an unfilled order as a venue reports it."""
-    ids = {"order_id": order_id, "client_order_id": "", "symbol": SWAP}
-    return {**ids, "status": status, "filled": 0.0, "average_price": None, "fee": 0.0, "fee_currency": "", "fills": []}
+    """Answer an order without executions as a venue reports it."""
+    asked = {"symbol": SWAP, "side": "buy", "type": "limit", "amount": SIZE, "price": BID, "stop_price": None}
+    terms = {"time_in_force": "GTC", "post_only": False, "reduce_only": False, "timestamp": 1.7e9, "updated": 1.7e9}
+    state = {"status": status, "filled": 0.0, "remaining": SIZE, "average_price": None, "fee": 0.0, "fee_currency": ""}
+    return {"order_id": order_id, "client_order_id": "", **asked, **terms, **state}
 
 
 class Unwritten(Journal):
