@@ -336,6 +336,36 @@ def test_a_loss_that_eats_locked_money_cancels_the_newest_holders() -> None:
     check_sums(made)
 
 
+@pytest.mark.parametrize("event", ["trade", "quote"])
+def test_a_maker_loss_frees_locked_money_at_once(event: str) -> None:
+    made = engine()
+    made.open_account("c", {"USDT": D(600)})
+    lever(made, 10, "c")
+    place(made, market("buy", 5, SYMBOL), "c")
+    holder = place(made, limit("buy", 5, 90), "c")
+    made.on_snapshot(SYMBOL, levels((70, 50)), levels((72, 5)), 3.0)
+    close = place(made, limit("sell", 5, 71, SYMBOL), "c")
+    if event == "trade":
+        made.on_trade(SYMBOL, D(71), D(5), "buy", 4.0)
+    else:
+        made.on_quote(SYMBOL, D(71), D(5), D(72), D(5), 4.0)
+    assert (close.status, holder.status) == ("filled", "cancelled")
+    check_sums(made)
+
+
+def test_money_spent_on_spot_narrows_the_band() -> None:
+    made = engine()
+    made.open_account("c", {"USDT": D(1000)})
+    lever(made, 50, "c")
+    place(made, market("buy", 5, SYMBOL), "c")
+    made.on_mark(SYMBOL, D(101), 3.0)
+    assert place(made, market("buy", 9), "c").status == "filled"
+    made.on_mark(SYMBOL, D(90), 4.0)
+    assert size(made, "c") == 5
+    made.on_mark(SYMBOL, D(80), 5.0)
+    assert size(made, "c") == 0
+
+
 def test_a_realised_loss_is_paid_from_open_profit_before_the_insurance() -> None:
     made = engine(SWAP, ETH)
     made.open_account("c", {"USDT": D(120)})
