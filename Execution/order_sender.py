@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from Execution import registry
@@ -119,6 +120,11 @@ def submit(
     return settle(manager, records, [a for a in answers if a is not None], leaving, after)
 
 
+def dispatch(manager: OrderManager, records: Sequence[OrderRecord]) -> list[Envelope]:
+    """Send orders that are recorded, and record the outcomes in one commit."""
+    return settle(manager, records, send(records), range(len(records)))
+
+
 def _record(manager: OrderManager, record: OrderRecord, check: Check | None, key: str | None) -> Envelope | None:
     if check is not None and (refusal := check(record)) is not None:
         return refusal
@@ -169,9 +175,23 @@ def _unrecorded(answer: Envelope, error: StoreError) -> Envelope:
 
 
 def send(records: Sequence[OrderRecord]) -> list[Envelope]:
-    """Hand recorded orders of one venue to it: as one batch where it takes batches."""
-    if not records:
-        return []
+    """Hand recorded orders to their venues: each venue's in order, several venues side by side."""
+    venues: dict[str, list[int]] = {}
+    for index, record in enumerate(records):
+        venues.setdefault(record.exchange, []).append(index)
+    if len(venues) <= 1:
+        return _send_to_one(records)
+    answers: dict[int, Envelope] = {}
+    with ThreadPoolExecutor(len(venues), thread_name_prefix="execution-send") as pool:
+        groups = [(indices, [records[i] for i in indices]) for indices in venues.values()]
+        results = pool.map(lambda group: _send_to_one(group[1]), groups)
+        for (indices, _), replies in zip(groups, results, strict=True):
+            answers |= dict(zip(indices, replies, strict=True))
+    return [answers[index] for index in range(len(records))]
+
+
+def _send_to_one(records: Sequence[OrderRecord]) -> list[Envelope]:
+    """Hand orders of one venue to it: as one batch where it takes batches."""
     if len(records) > 1:
         answers = registry.call_batch(records[0].exchange, [_batch_arguments(record) for record in records])
         if answers is not None:
@@ -237,11 +257,3 @@ def _flat(order: Mapping[str, Any], record: OrderRecord | None, answer: Envelope
 
 def _price(record: OrderRecord) -> float | None:
     return None if record.price is None else float(record.price)
-
-
-def timing_of(marks: Sequence[float]) -> dict[str, float]:
-    """Name the seconds between the marks: check, record, send; `total` runs until now."""
-    start, *_ = marks
-    timing = {name: b - a for name, a, b in zip(("check", "record", "send"), marks, marks[1:], strict=False)}
-    timing["total"] = time.perf_counter() - start
-    return timing

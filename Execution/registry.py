@@ -78,6 +78,10 @@ def register(module: ModuleType | Exchange, name: str | None = None) -> str:
     if missing:
         raise Refused("CONFIGURATION", f"the module for {venue_name} lacks {', '.join(missing)}")
     with _lock:
+        before = _canonical.get(venue_name.lower(), venue_name)
+        if before in (*BUILT, *PLANNED):
+            venue_name = before
+        _venues.pop(before, None)
         _canonical[venue_name.lower()] = venue_name
         _venues[venue_name] = Venue(venue_name, cast(Exchange, module))
         _resolved.clear()
@@ -132,7 +136,10 @@ def _find(exchange_name: object) -> tuple[Venue, str, str]:
 def _load(name: str) -> Exchange:
     if name in PLANNED:
         return cast(Exchange, Placeholder(name))
-    return cast(Exchange, importlib.import_module(f"Execution.exchanges.{name}"))
+    module = importlib.import_module(f"Execution.exchanges.{name}")
+    if hasattr(module, "use_tickers"):
+        module.use_tickers(lambda other, symbol: call(other, "get_ticker", symbol))
+    return cast(Exchange, module)
 
 
 def canonical(exchange_name: object) -> str:
@@ -198,8 +205,13 @@ def rules(exchange_name: str, symbol: str) -> Rules:
         data = answer["data"]
         words = answer["message"].partition(": ")[2]
         raise Refused(data["error"], words, exchange_code=data["exchange_code"], retry_after=data["retry_after"])
-    if not answer["data"]["active"]:
+    try:
+        found, active = rules_of(answer["data"]), answer["data"]["active"]
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+        raise Refused("BAD_RESPONSE", f"{name} answered no rules for {symbol}: {error!r:.80}") from None
+    if not active:
         raise Refused("INVALID_SYMBOL", f"{symbol} is not open for trading on {name}")
-    found = rules_of(answer["data"])
+    if not (found.tick_size > 0 and found.lot_size > 0):
+        raise Refused("BAD_RESPONSE", f"{name} answered tick {found.tick_size} and lot {found.lot_size} for {symbol}")
     venue.rules[account, symbol] = (time.monotonic(), found)
     return found

@@ -52,6 +52,8 @@ class FakeVenue:
         self.raising: dict[str, Exception] = {}
         self.before: Callable[[str], Any] = lambda function: None
         """Called with the name of each function before it does anything."""
+        self.script: dict[str, deque[Any]] = {}
+        """function -> what its next calls answer, or raise, or (a callable) do; None = as usual."""
         self.hang: threading.Event | None = None
         """Every call waits for it."""
         self.leaves_conditional = False
@@ -78,7 +80,19 @@ class FakeVenue:
         if function in self.failing:
             error, outcome = self.failing[function]
             return fail(error, f"{self.NAME} says so", outcome)  # type: ignore[arg-type]
+        if self.script.get(function):
+            return self._play(self.script[function].popleft(), args, kwargs)
         return None
+
+    @staticmethod
+    def _play(item: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if isinstance(item, BaseException):
+            raise item
+        return item(*args, **kwargs) if callable(item) else item
+
+    def then(self, function: str, *answers: Any) -> None:
+        """Script the next calls of a function."""
+        self.script.setdefault(function, deque()).extend(answers)
 
     def called(self, function: str) -> int:
         """Answer how often a function was called."""

@@ -16,7 +16,7 @@ from Execution.common.envelope import fail, failure
 from Execution.common.errors import ERROR_CODES, OUTCOMES, ExecutionError, Outcome
 from Execution.common.precision import Rules
 from Execution.common.resilience import Breaker, Budget, Limit, backoff
-from Execution.common.types import VENUE_FUNCTIONS, Envelope, Exchange
+from Execution.common.types import STATUSES, VENUE_FUNCTIONS, Envelope, Exchange
 
 SUBMITS = frozenset(
     (
@@ -32,6 +32,9 @@ CANCELS = frozenset(("cancel_order", "cancel_all_orders", "cancel_all_after"))
 READS = frozenset(VENUE_FUNCTIONS) - SUBMITS - CANCELS - {"set_leverage"}
 _TRANSIENT = frozenset(("TIMEOUT", "VENUE_DOWN", "RATE_LIMITED", "CLOCK_SKEW"))
 _VENUE_SICK = frozenset(("TIMEOUT", "VENUE_DOWN", "BAD_RESPONSE"))
+_ANSWER_ORDERS = (SUBMITS - {"place_orders"}) | {"cancel_order", "get_order_status"}
+_FILL_KEYS = frozenset(("trade_id", "order_id", "side", "amount", "price", "fee", "fee_currency", "maker", "timestamp"))
+_INFINITE = float("inf")
 _ATTEMPTS = 3
 _LONGEST_WAIT = 2.0
 
@@ -93,12 +96,14 @@ def call_batch(venue: Venue, account: str, orders: list[dict[str, Any]]) -> list
         return [stop] * len(orders)
     answers = _once(venue, account, "place_orders", target, (orders,), {})
     if isinstance(answers, list) and len(answers) == len(orders):
-        checked = [_checked(answer, "place_orders", venue.name) for answer in answers]
+        checked = [_checked(answer, "place_limit_order", venue.name) for answer in answers]
         _judge(breaker, checked[-1])
+        _heed(budget, checked[-1])
         return checked
     if isinstance(answers, list):
         answers = fail("BAD_RESPONSE", f"{venue.name} answered {len(answers)} of {len(orders)} orders", "unknown")
     _judge(breaker, answers)
+    _heed(budget, answers)
     return [answers] * len(orders)
 
 
@@ -162,6 +167,7 @@ def _stop(
         time.sleep(wait)
         wait = budget.take(kind)
     if wait > 0:
+        breaker.untried()
         return fail("RATE_LIMITED", f"the rate budget of {venue.name} is used up", "not_sent", retry_after=wait)
     return None
 
@@ -188,9 +194,9 @@ def _once(
         )
     finally:
         settings.account.reset(token)
-    if type(answer) is dict and len(answer) == 3 and answer.get("success") is True:
+    if function == "place_orders" and isinstance(answer, list):
         return answer
-    return answer if isinstance(answer, list) else _checked(answer, function, venue.name)
+    return _checked(answer, function, venue.name)
 
 
 def _bad_call(error: TypeError) -> bool:
@@ -200,21 +206,74 @@ def _bad_call(error: TypeError) -> bool:
 
 
 def _checked(answer: Any, function: str, name: str) -> Envelope:
-    if isinstance(answer, dict) and set(answer) == {"success", "data", "message"}:
-        if answer["success"] is True:
-            return cast(Envelope, answer)
+    """Answer what a venue answered where it keeps the contract, else BAD_RESPONSE."""
+    wrong = "something else than an envelope"
+    if type(answer) is dict and len(answer) == 3 and "data" in answer and "message" in answer:
         data = answer["data"]
-        if isinstance(data, dict) and data.get("error") in ERROR_CODES and data.get("outcome") in OUTCOMES:
-            return cast(Envelope, answer)
+        if answer.get("success") is True:
+            wrong = _wrong_data(data, function)
+            if not wrong:
+                return cast(Envelope, answer)
+        elif isinstance(data, dict) and _is_failure(data):
+            facts = {"exchange_code": "", **data, "retry_after": _pause(data.get("retry_after"))}
+            return {"success": False, "data": facts, "message": log.redact(str(answer["message"]))}
     outcome: Outcome = "not_sent" if function in READS else "unknown"
-    return fail("BAD_RESPONSE", f"{name}.{function} answered something else than an envelope: {answer!r:.200}", outcome)
+    words = f"{name}.{function} answered {wrong}: {log.redact(repr(answer))[:200]}"
+    log.error(words)
+    return fail("BAD_RESPONSE", words, outcome)
+
+
+def _wrong_data(data: Any, function: str) -> str:
+    """Say what a success carries instead of what the book needs to read; "" where nothing is wrong."""
+    if function in _ANSWER_ORDERS:
+        return "" if _is_order(data) else "a success that is no order"
+    if function == "get_open_orders":
+        return "" if isinstance(data, list) and all(map(_is_order, data)) else "a success that is no list of orders"
+    if function == "get_fills":
+        return "" if _are_fills(data) else "a success that is no list of executions"
+    return "a success that is no report" if function == "place_orders" else ""
+
+
+def _is_order(data: Any) -> bool:
+    try:
+        average, fills = data["average_price"], data.get("fills")
+        return (
+            data["status"] in STATUSES
+            and isinstance(data["order_id"], str)
+            and isinstance(data["client_order_id"], str)
+            and 0 <= data["filled"] < _INFINITE
+            and (average is None or -_INFINITE < average < _INFINITE)
+            and -_INFINITE < data["fee"] < _INFINITE
+            and isinstance(data["fee_currency"], str)
+            and (not fills or _are_fills(fills))
+        )
+    except (AttributeError, KeyError, TypeError):
+        return False
+
+
+def _are_fills(data: Any) -> bool:
+    return isinstance(data, list) and all(isinstance(fill, dict) and fill.keys() >= _FILL_KEYS for fill in data)
+
+
+def _is_failure(data: dict[str, Any]) -> bool:
+    error, outcome = data.get("error"), data.get("outcome")
+    return isinstance(error, str) and error in ERROR_CODES and isinstance(outcome, str) and outcome in OUTCOMES
+
+
+def _pause(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and 0 <= value < _INFINITE else None
 
 
 def _judge(breaker: Breaker, answer: Envelope) -> None:
-    if answer["success"] or answer["data"]["error"] not in _VENUE_SICK:
+    if answer["success"]:
         breaker.succeeded()
-    else:
+    elif answer["data"]["error"] in _VENUE_SICK:
         breaker.failed()
+    elif answer["data"]["outcome"] == "not_sent":
+        # It was refused before it left: that says nothing of the venue.
+        breaker.untried()
+    else:
+        breaker.succeeded()
 
 
 def _heed(budget: Budget | None, answer: Envelope) -> None:

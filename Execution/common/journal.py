@@ -137,7 +137,7 @@ class Journal:
 
     def touch_new(self, event: Event) -> OrderRecord:
         """Have the tables follow an `intent` event that this process did not write; answer its order."""
-        order, owner, key = _decode_intent(event.body)
+        order, owner, key = decode_intent(event)
         self._new[order.rid] = event.seq, order, owner, key
         self._new_by_id[order.client_order_id] = order
         return order
@@ -279,9 +279,10 @@ class Journal:
         """Store a value; inside a writing block."""
         self.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (name, value))
 
-    def chain(self) -> Iterator[tuple[Event, str]]:
-        """Walk the whole chain; with each event comes "" or what is wrong with it."""
-        head, expected = _ORIGIN, 1
+    def chain(self, after: int = 0) -> Iterator[tuple[Event, str]]:
+        """Walk the chain, from its beginning or from an event that is trusted; with each event comes "" or a fault."""
+        trusted = self.database.read("SELECT hash FROM events WHERE seq = ?", (after,))
+        head, expected = (trusted[0][0], after + 1) if trusted else (_ORIGIN, 1)
         while rows := self.database.read(
             "SELECT seq, time, kind, rid, body, hash FROM events WHERE seq >= ? ORDER BY seq LIMIT 5000", (expected,)
         ):
@@ -302,6 +303,11 @@ def decode_answer(text: bytes) -> Any:
     return decode(text)
 
 
+def decode_intent(event: Event) -> tuple[OrderRecord, str, str | None]:
+    """Answer what an `intent` event recorded: the order, the process that sends it, the key of its signal."""
+    return _decode_intent(event.body)
+
+
 def decode_event(event: Event) -> dict[str, Any]:
     """Answer the content of an event."""
     if event.kind == "intent":
@@ -314,9 +320,11 @@ def decode_event(event: Event) -> dict[str, Any]:
 def _problem(event: Event, expected: int, head: bytes) -> str:
     if event.seq != expected:
         return f"events {expected} to {event.seq - 1} are missing"
-    if event.hash != _digest(head, event.seq, event.time, event.kind, event.rid, event.body):
-        return "its content or the row before it was changed"
-    return ""
+    try:
+        is_whole = event.hash == _digest(head, event.seq, event.time, event.kind, event.rid, event.body)
+    except (AttributeError, TypeError, struct.error):
+        is_whole = False  # a value of another type than was written
+    return "" if is_whole else "its content or the row before it was changed"
 
 
 def _digest(head: bytes, sequence: int, time: float, kind: str, rid: int, body: bytes) -> bytes:

@@ -5,7 +5,7 @@ A float means its shortest decimal form. Everything inside is Decimal; nothing i
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Context, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,8 @@ from Execution.common.types import Instrument
 ZERO = Decimal(0)
 _LARGEST = Decimal("1e15")
 _SMALLEST = Decimal("1e-18")
+# The caller's own decimal context may be too short for 1e15 in steps of 1e-18, or round up.
+_exact = Context(prec=160, rounding=ROUND_DOWN)
 
 
 class Rules(msgspec.Struct, frozen=True, gc=False):
@@ -79,6 +81,8 @@ def _parse(value: float | str | Decimal, name: str) -> Decimal:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 10_000:
+        return f"a number of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -110,7 +114,7 @@ def rules_of(instrument: Instrument) -> Rules:
 
 def round_down(value: Decimal, step: Decimal) -> Decimal:
     """Round towards zero to a multiple of step."""
-    return value - value % step
+    return _exact.subtract(value, _exact.remainder(value, step))
 
 
 def round_amount(amount: Decimal, rules: Rules, price: Decimal | None) -> Decimal:
@@ -122,7 +126,7 @@ def round_amount(amount: Decimal, rules: Rules, price: Decimal | None) -> Decima
     Raises:
         Refused: INVALID_ORDER with the numbers.
     """
-    rounded = amount - amount % rules.lot_size
+    rounded = round_down(amount, rules.lot_size)
     if rounded < rules.min_amount or rounded <= 0:
         raise Refused(
             "INVALID_ORDER",
@@ -131,11 +135,10 @@ def round_amount(amount: Decimal, rules: Rules, price: Decimal | None) -> Decima
         )
     if rounded > rules.max_amount:
         raise Refused("INVALID_ORDER", f"amount {rounded} of {rules.symbol} is over the maximum {rules.max_amount}")
-    if price is not None and rounded * price < rules.min_notional:
+    if price is not None and (notional := _exact.multiply(rounded, price)) < rules.min_notional:
         raise Refused(
             "INVALID_ORDER",
-            f"notional {rounded * price} of {rules.symbol} ({rounded} x {price}) is below the minimum "
-            f"{rules.min_notional}",
+            f"notional {notional} of {rules.symbol} ({rounded} x {price}) is below the minimum {rules.min_notional}",
         )
     return rounded
 
@@ -143,10 +146,11 @@ def round_amount(amount: Decimal, rules: Rules, price: Decimal | None) -> Decima
 def round_price(price: Decimal, side: str, rules: Rules, name: str = "price") -> Decimal:
     """Round to the tick on the passive side: a buy down, a sell up; never past what was asked."""
     tick = tick_at(price, rules)
-    rest = price % tick
-    if not rest:
+    if not _exact.remainder(price, tick):
         return price
-    rounded = price - rest if side == "buy" else price - rest + tick
+    rounded = round_down(price, tick)
+    if side != "buy":
+        rounded = _exact.add(rounded, tick)
     if rounded <= 0:
         raise Refused("INVALID_ORDER", f"{name} {price} of {rules.symbol} rounds to {rounded} (tick {tick})")
     return rounded
@@ -154,6 +158,6 @@ def round_price(price: Decimal, side: str, rules: Rules, name: str = "price") ->
 
 def tick_at(price: Decimal, rules: Rules) -> Decimal:
     """Answer the tick in force at a price: some venues limit the significant figures as well."""
-    if not rules.significant_figures or price == price.to_integral_value():
+    if not rules.significant_figures or price == _exact.to_integral_value(price):
         return rules.tick_size
-    return max(rules.tick_size, Decimal(1).scaleb(price.adjusted() + 1 - rules.significant_figures))
+    return max(rules.tick_size, Decimal((0, (1,), price.adjusted() + 1 - rules.significant_figures)))

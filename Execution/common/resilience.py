@@ -33,6 +33,10 @@ class Breaker:
             self._trial = now
             return 0.0
 
+    def untried(self) -> None:
+        """Give a trial back that was never made."""
+        self._trial = 0.0
+
     def succeeded(self) -> None:
         """Close it."""
         self.failures = 0
