@@ -21,8 +21,14 @@ from Execution.common.journal_rows import fill_facts, public_fill
 from Execution.common.ledger import Ledger
 from Execution.common.order import ZERO, OrderRecord, is_legal, public, terms_of
 from Execution.common.precision import exact, positive
+from Execution.common.store import on_fork
 from Execution.common.types import ORDER_TYPES, SIDES, STATUSES, Envelope
 from Execution.drafts import is_fresh
+
+_in_flight: set[str] = set()
+"""client_order_ids that threads of this process are sending, whichever order manager they use."""
+
+on_fork(_in_flight.clear)
 
 
 class OrderManager(Ledger):
@@ -46,8 +52,6 @@ class OrderManager(Ledger):
                 timeout=settings.number("EXECUTION_STORE_TIMEOUT") if timeout is None else timeout,
             )
         )
-        self._in_flight: set[str] = set()
-        self.journal.after_fork = self._in_flight.clear
 
     # -- what users were promised
 
@@ -151,11 +155,11 @@ class OrderManager(Ledger):
         if taken is not None:
             raise Refused("DUPLICATE_ORDER", f"client_order_id {record.client_order_id!r} was used before")
         self._insert(record, key)
-        self._in_flight.add(record.client_order_id)
+        _in_flight.add(record.client_order_id)
 
     def settle(self, record: OrderRecord, answer: Envelope) -> None:
         """Write down what a send led to; inside `writing()`."""
-        self._in_flight.discard(record.client_order_id)
+        _in_flight.discard(record.client_order_id)
         if answer["success"]:
             self.apply(record, answer["data"], "send")
         else:
@@ -168,13 +172,13 @@ class OrderManager(Ledger):
     def journal_resend(self, record: OrderRecord) -> None:
         """Write down that an order which provably never arrived is sent again under the same id."""
         with self.writing():
-            self._in_flight.add(record.client_order_id)
+            _in_flight.add(record.client_order_id)
             self._change(record, "pending", "resend", message="sent again: the venue never received it")
 
     def abandon(self, records: Iterable[OrderRecord]) -> None:
         """Leave orders whose outcome could not be written down to the resolver."""
         for record in records:
-            self._in_flight.discard(record.client_order_id)
+            _in_flight.discard(record.client_order_id)
 
     def apply(self, record: OrderRecord, order: Mapping[str, Any], source: str) -> bool:
         """Bring a record up to what the venue reports; inside `writing()`. False where the change is illegal.
@@ -243,6 +247,7 @@ class OrderManager(Ledger):
             answer["data"]["error"] != "ORDER_NOT_FOUND"
             or record.order_id
             or record.status not in ("pending", "unknown")
+            or (record.status == "pending" and not self._is_orphan(record))
         ):
             return False
         return clock.now() - record.created >= registry.find(record.exchange)[0].absence_grace
@@ -272,7 +277,7 @@ class OrderManager(Ledger):
         by_id = {order["order_id"]: order for order in answer["data"]}
         changed = []
         for record in self.open_records(name):
-            if record.client_order_id in self._in_flight:
+            if record.status == "pending" and not self._is_orphan(record):
                 continue
             before = record.status, record.filled
             seen = live.get(record.client_order_id) or by_id.get(record.order_id)
@@ -289,12 +294,12 @@ class OrderManager(Ledger):
         """Answer orders without a known outcome that no living process is sending."""
         with self.writing():
             records = list(self._book.orders.values())
-        waiting = [
-            r for r in records if r.status in ("pending", "unknown") and r.client_order_id not in self._in_flight
-        ]
-        return [r for r in waiting if r.status == "unknown" or self._is_orphan(r)]
+        return [r for r in records if r.status == "unknown" or (r.status == "pending" and self._is_orphan(r))]
 
     def _is_orphan(self, record: OrderRecord) -> bool:
+        """Tell whether nobody alive is sending an order that is recorded and has no outcome."""
+        if record.client_order_id in _in_flight:
+            return False
         owner = self.journal.owner_of(record.rid)
         return owner == process.me() or not process.alive(owner)
 

@@ -136,7 +136,10 @@ def _find(exchange_name: object) -> tuple[Venue, str, str]:
 def _load(name: str) -> Exchange:
     if name in PLANNED:
         return cast(Exchange, Placeholder(name))
-    return cast(Exchange, importlib.import_module(f"Execution.exchanges.{name}"))
+    module = importlib.import_module(f"Execution.exchanges.{name}")
+    if hasattr(module, "use_tickers"):
+        module.use_tickers(lambda other, symbol: call(other, "get_ticker", symbol))
+    return cast(Exchange, module)
 
 
 def canonical(exchange_name: object) -> str:

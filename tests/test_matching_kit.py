@@ -52,6 +52,14 @@ def stop(side: str, amount: object, at: object, symbol: str = "BTC-USDT", **more
     return Request(symbol=symbol, side=side, amount=D(str(amount)), stop_price=D(str(at)), **more)
 
 
+def place(made: Engine, request: Request, account: str = "a", now: float = 2.0) -> Order:
+    return made.place(account, request, now)
+
+
+def free(made: Engine, asset: str, account: str = "a") -> Decimal:
+    return made.summary(account).balances[asset].free
+
+
 def quote(made: Engine, bid: object, ask: object, symbol: str = "BTC-USDT", size: object = 5, **more: object) -> None:
     made.on_quote(symbol, D(str(bid)), D(str(size)), D(str(ask)), D(str(size)), 2.0, **more)
 

@@ -55,7 +55,8 @@ def requests(draw: Any) -> Request:
     )
 
 
-sizes = st.one_of(st.just(D(0)), amounts)
+fine = st.integers(1, 9_999_999).map(lambda n: D(n).scaleb(-6))  # finer than any lot
+sizes = st.one_of(st.just(D(0)), amounts, fine)
 ladders = st.lists(st.tuples(prices, sizes), max_size=5)
 accounts = st.sampled_from(ACCOUNTS)
 picks = st.integers(0, 1_000)
@@ -65,9 +66,9 @@ orders = st.one_of(
     st.tuples(st.just("amend"), accounts, picks, st.none() | amounts, st.none() | prices),
 )
 markets = st.one_of(
-    st.tuples(st.just("quote"), symbols, wild_prices, amounts, amounts),
+    st.tuples(st.just("quote"), symbols, wild_prices, amounts, fine),
     st.tuples(st.just("depth"), symbols, ladders, ladders),
-    st.tuples(st.just("trade"), symbols, prices, amounts, sides),
+    st.tuples(st.just("trade"), symbols, prices, amounts | fine, sides),
     st.tuples(st.just("mark"), symbols, wild_prices),
     st.tuples(st.just("fund"), symbols, st.sampled_from((D("0.0001"), D("-0.02"), D("0.3")))),
     st.tuples(st.just("leverage"), accounts, symbols, st.sampled_from((1, 3, 7, 50))),
@@ -169,6 +170,7 @@ class Ledger:
         assert fill.trade_id == self.trade_id + 1
         self.trade_id = fill.trade_id
         assert fill.amount > 0
+        assert not fill.amount % SPECS[fill.symbol].lot
         request = order.request
         if request.price is not None:
             assert fill.price <= request.price if fill.side == "buy" else fill.price >= request.price
@@ -243,6 +245,19 @@ def assert_same(one: Engine, two: Engine) -> None:
         assert one.open_orders(name) == two.open_orders(name)
     for symbol in SYMBOLS:
         assert one.depth(symbol, 50) == two.depth(symbol, 50)
+
+
+@examples(120)
+@given(options, histories)
+def test_nobody_stays_under_water(chosen: dict[str, Any], history: list[tuple[Any, ...]]) -> None:
+    """The bands miss no liquidation: after every market event all equity is above maintenance."""
+    made = build({**chosen, "default_leverage": 50})
+    for symbol in SYMBOLS:
+        made.on_mark(symbol, D(100), 0.0)
+    for number, step in enumerate(history):
+        play(made, step, float(number))
+        if not made._world.suspects:
+            assert all(made.summary(name).margin_ratio < 1 for name in ACCOUNTS)
 
 
 @examples(60)

@@ -426,3 +426,15 @@ def test_leftovers_are_those_nobody_alive_is_sending(book: OrderManager) -> None
     other = OrderManager(book.journal.database.path)
     assert [r.client_order_id for r in other.leftovers()] == ["a1", "a2"]
     other.close()
+
+
+def test_what_a_living_process_is_sending_is_left_alone(book: OrderManager) -> None:
+    record = enter(book, record_of("a1"))
+    other = OrderManager(book.journal.database.path)
+    assert other.sync() == []
+    assert other.leftovers() == []
+    assert not other.update_order_status("paper", "a1")["success"]
+    assert other.get_order("a1")["status"] == "pending"
+    book.abandon([record])
+    assert [o["outcome"] for o in other.sync()] == ["not_sent"]
+    other.close()

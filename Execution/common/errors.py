@@ -20,6 +20,7 @@ ErrorCode = Literal[
     "CONFIGURATION",
     "DUPLICATE_ORDER",
     "INSUFFICIENT_FUNDS",
+    "INTERNAL",
     "INVALID_ORDER",
     "INVALID_SYMBOL",
     "NOT_SUPPORTED",

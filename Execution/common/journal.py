@@ -70,7 +70,6 @@ class Journal:
         """Remember where the file is; it is opened at the first use."""
         self.database = Database(path, MIGRATIONS, durability=durability, timeout=timeout)
         self.database.after_fork = self._after_fork
-        self.after_fork: Callable[[], None] | None = None
         self.on_events: Callable[[list[Event] | None], None] | None = None
         self._sequence = -1
         self._head = _ORIGIN
@@ -151,7 +150,7 @@ class Journal:
 
     def touch_new(self, event: Event) -> OrderRecord:
         """Have the tables follow an `intent` event that this process did not write; answer its order."""
-        order, owner, key = _decode_intent(event.body)
+        order, owner, key = decode_intent(event)
         self._new[order.rid] = event.seq, order, owner, key
         self._new_by_id[order.client_order_id] = order
         return order
@@ -187,7 +186,9 @@ class Journal:
             try:
                 self.on_events(self.events(before) if before >= 0 else None)
             except _UNREADABLE as error:
-                raise StoreError(f"the store {self.database.path} is damaged: an event cannot be read: {error}") from error
+                raise StoreError(
+                    f"the store {self.database.path} is damaged: an event cannot be read: {error}"
+                ) from error
 
     def _flush(self, connection: sqlite3.Connection) -> None:
         _insert(connection, _INSERT_EVENT, self._events)
@@ -221,8 +222,6 @@ class Journal:
     def _after_fork(self) -> None:
         self._depth = 0
         self._forget()
-        if self.after_fork is not None:
-            self.after_fork()
 
     def is_behind(self) -> bool:
         """Tell whether other processes have written since this one looked, or this one never looked."""
@@ -307,9 +306,10 @@ class Journal:
         """Store a value; inside a writing block."""
         self.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (name, value))
 
-    def chain(self) -> Iterator[tuple[Event, str]]:
-        """Walk the whole chain; with each event comes "" or what is wrong with it."""
-        head, expected, last = _ORIGIN, 1, -(2**63)
+    def chain(self, after: int = 0) -> Iterator[tuple[Event, str]]:
+        """Walk the chain, from its beginning or from an event that is trusted; with each event comes "" or a fault."""
+        trusted = self.database.read("SELECT hash FROM events WHERE seq = ?", (after,)) if after else []
+        head, expected, last = (trusted[0][0], after + 1, after) if trusted else (_ORIGIN, 1, -(2**63))
         while rows := self.database.read(
             "SELECT seq, time, kind, rid, body, hash FROM events WHERE seq > ? ORDER BY seq LIMIT 5000", (last,)
         ):
@@ -329,6 +329,11 @@ def decode_answer(text: bytes) -> Any:
     return decode(text)
 
 
+def decode_intent(event: Event) -> tuple[OrderRecord, str, str | None]:
+    """Answer what an `intent` event recorded: the order, the process that sends it, the key of its signal."""
+    return _decode_intent(event.body)
+
+
 def decode_event(event: Event) -> dict[str, Any]:
     """Answer the content of an event."""
     if event.kind == "intent":
@@ -343,9 +348,11 @@ def _problem(event: Event, expected: int, head: bytes) -> str:
         return "it stands before the first event"
     if event.seq != expected:
         return f"events {expected} to {event.seq - 1} are missing"
-    if event.hash != _digest(head, event.seq, event.time, event.kind, event.rid, event.body):
-        return "its content or the row before it was changed"
-    return ""
+    try:
+        is_whole = event.hash == _digest(head, event.seq, event.time, event.kind, event.rid, event.body)
+    except (AttributeError, TypeError, struct.error):
+        is_whole = False  # a value of another type than was written
+    return "" if is_whole else "its content or the row before it was changed"
 
 
 def _digest(head: bytes, sequence: int, time: float, kind: str, rid: int, body: bytes) -> bytes:

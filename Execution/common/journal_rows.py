@@ -26,7 +26,7 @@ CREATE INDEX orders_by_key ON orders(key) WHERE key IS NOT NULL;
 CREATE TABLE fills(
     exchange TEXT NOT NULL, symbol TEXT NOT NULL, trade_id TEXT NOT NULL, rid INTEGER NOT NULL, order_id TEXT NOT NULL,
     side TEXT NOT NULL, amount TEXT NOT NULL, price TEXT NOT NULL, fee TEXT NOT NULL, fee_currency TEXT NOT NULL,
-    maker INTEGER NOT NULL, time REAL NOT NULL, PRIMARY KEY(exchange, symbol, trade_id)) WITHOUT ROWID;
+    maker INTEGER NOT NULL, time REAL NOT NULL, PRIMARY KEY(rid, trade_id)) WITHOUT ROWID;
 CREATE TABLE signals(
     key TEXT PRIMARY KEY, digest TEXT NOT NULL, owner TEXT NOT NULL, created REAL NOT NULL, answer BLOB) WITHOUT ROWID;
 CREATE TABLE inbox(source TEXT PRIMARY KEY, position INTEGER NOT NULL, updated REAL NOT NULL) WITHOUT ROWID;
@@ -38,7 +38,7 @@ FIELDS = (
     "rid, client_order_id, exchange, symbol, side, type, amount, price, stop_price, terms, status, order_id, filled, "
     "average_price, fee, fee_currency, created, updated, deadline, strategy, outcome, options"
 )
-INSERT_ORDER = f"REPLACE INTO orders({FIELDS}, owner, key) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+INSERT_ORDER = f"INSERT INTO orders({FIELDS}, owner, key) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 UPDATE_ORDER = (
     "UPDATE orders SET status=?, order_id=?, filled=?, average_price=?, fee=?, fee_currency=?, updated=?, deadline=?, "
     "outcome=? WHERE rid=?"

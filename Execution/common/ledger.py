@@ -222,15 +222,7 @@ class Ledger:
     def _follow(self, record: OrderRecord, event: Event, body: Mapping[str, Any]) -> None:
         """Bring a record to where an event left it."""
         before, was_open = record.filled, record.client_order_id in self._book.orders
-        record.updated = event.time
-        if "status" in body:
-            record.status, record.outcome = body["status"], body.get("outcome", "")
-            record.order_id = body["order_id"]
-        if "filled" in body:
-            average = body["average_price"]
-            record.filled, record.fee = Decimal(body["filled"]), Decimal(body["fee"])
-            record.average_price = None if average is None else Decimal(average)
-            record.fee_currency = body["fee_currency"]
+        advance(record, event, body)
         self.journal.touch(record, event.seq, body.get("fills"))
         if was_open:
             self._book.changed(record, before)
@@ -260,6 +252,19 @@ class Ledger:
         """Store where the open orders begin, so that the next start need not look at all that ended before."""
         oldest = min((record.rid for record in self._book.orders.values()), default=self._last_rid)
         self.journal.set_meta("oldest_open", str(oldest))
+
+
+def advance(record: OrderRecord, event: Event, body: Mapping[str, Any]) -> None:
+    """Bring an order to where an event left it."""
+    record.updated = event.time
+    if "status" in body:
+        record.status, record.outcome = body["status"], body.get("outcome", "")
+        record.order_id = body["order_id"]
+    if "filled" in body:
+        average = body["average_price"]
+        record.filled, record.fee = Decimal(body["filled"]), Decimal(body["fee"])
+        record.average_price = None if average is None else Decimal(average)
+        record.fee_currency = body["fee_currency"]
 
 
 def _takewhile_since(times: deque[float], since: float) -> Iterator[float]:

@@ -111,7 +111,7 @@ def accounts(venue: str) -> list[str]:
     found = set()
     for prefix in (venue.upper(), *_OTHER_PREFIXES.get(venue, ())):
         pattern = re.compile(rf"{prefix}_(?:(\w+)_)?(?:{'|'.join(_CREDENTIALS)})")
-        for name in {*os.environ, *_file_values()}:
+        for name in given():
             if (match := pattern.fullmatch(name)) and get(name):
                 found.add((match[1] or "").lower())
     return sorted(found)
@@ -185,6 +185,11 @@ def database(name: str, filename: str) -> str:
     except RuntimeError:
         pass
     raise Refused("CONFIGURATION", f"{name} must be a path or sqlite:///path, not {text!r:.80}")
+
+
+def given() -> set[str]:
+    """Answer the names of everything that is set, in the environment and in execution.toml."""
+    return {*os.environ, *_file_values()}
 
 
 def forget() -> None:

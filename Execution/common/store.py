@@ -28,7 +28,13 @@ class Database:
     """One SQLite file. Use `with database:` for a write transaction; nested blocks join the outer one."""
 
     def __init__(
-        self, path: str, migrations: Sequence[str], *, durability: str = "NORMAL", timeout: float = 5.0
+        self,
+        path: str,
+        migrations: Sequence[str],
+        *,
+        durability: str = "NORMAL",
+        timeout: float = 5.0,
+        page_size: int = _PAGE_SIZE,
     ) -> None:
         """Remember where; nothing is opened before the first use.
 
@@ -37,12 +43,14 @@ class Database:
             migrations: scripts; the n-th brings the schema from version n to n + 1.
             durability: "NORMAL" or "FULL".
             timeout: seconds to wait for another process's transaction.
+            page_size: bytes; the best is a few times the size of a row.
         """
         self.path = path
         self.lock = threading.RLock()
         self._migrations = migrations
         self._durability = durability
         self._timeout = timeout
+        self._page_size = page_size
         self._connection: sqlite3.Connection | None = None
         self._forked: list[sqlite3.Connection] = []
         self._depth = 0
@@ -172,7 +180,7 @@ class Database:
         if version == 0 and owner == 0 and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             raise StoreError(f"{self.path} is a database of another program")
         for pragma in (
-            f"page_size={_PAGE_SIZE}",
+            f"page_size={self._page_size}",
             "journal_mode=WAL",
             f"synchronous={self._durability}",
             f"wal_autocheckpoint={_CHECKPOINT_PAGES}",

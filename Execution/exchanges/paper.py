@@ -25,8 +25,8 @@ from Execution.common.errors import ExecutionError, Refused
 from Execution.common.precision import Rules, number_of, positive, round_down
 from Execution.common.types import CancelAll, Envelope, OrderArgs, Position
 from Execution.matching import model
-from Execution.simulation import desk, forms
-from Execution.simulation.account import PaperAccount, current
+from Execution.simulation import desk, forms, sources
+from Execution.simulation.account import PaperAccount, current, remark_of_current
 from Execution.simulation.config import parse_balances
 from Execution.simulation.forms import (
     build_cancel,
@@ -72,12 +72,22 @@ def _answers(function: Callable[P, Envelope]) -> Callable[P, Envelope]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Envelope:
         try:
             return function(*args, **kwargs)
-        except model.Rejected as error:
-            return parse_error(error)
-        except ExecutionError as error:
-            return failure(error)
+        except (model.Rejected, ExecutionError) as error:
+            return _refusal(error)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # a fault in here, and not a call with the wrong arguments
+            return _refusal(Refused("INVALID_ORDER", str(error)))
 
     return call
+
+
+def _refusal(error: model.Rejected | ExecutionError) -> Envelope:
+    answer = parse_error(error) if isinstance(error, model.Rejected) else failure(error)
+    remark = remark_of_current()
+    if remark:
+        answer["message"] += f" [{remark}]"
+    return answer
 
 
 def _market(symbol: object) -> tuple[PaperAccount, Rules]:
@@ -193,13 +203,13 @@ def place_orders(orders: list[OrderArgs]) -> list[Envelope]:
         account = current()
         results, fills = desk.place_many(account, requests)
     except ExecutionError as error:
-        return [failure(error) if isinstance(each, model.Request) else each for each in built]
+        return [_refusal(error) if isinstance(each, model.Request) else each for each in built]
     remark = account.source.remark
     told = iter(
         [
             ok(parse_order(each, fills.get(each.order_id, ())), remark)
             if isinstance(each, model.Order)
-            else parse_error(each)
+            else _refusal(each)
             for each in results
         ]
     )
@@ -212,7 +222,7 @@ def _build(order: OrderArgs) -> model.Request | Envelope:
         rules = _market(given.pop("symbol"))[1]
         return _BUILD[str(given.pop("type"))](rules, **given)
     except ExecutionError as error:
-        return failure(error)
+        return _refusal(error)
     except (KeyError, TypeError, AttributeError) as error:
         return failure(Refused("INVALID_ORDER", f"not the arguments of an order ({error!s:.120}): {order!r:.200}"))
 
@@ -374,6 +384,11 @@ def _whole(value: object, name: str, most: int) -> int:
 
 
 # The stage: what no real venue has
+
+
+def use_tickers(ask: Callable[[str, str], Envelope]) -> None:
+    """Be told by the registry how to ask another venue for its ticker (PAPER_SOURCE=venue:<name>)."""
+    sources.ticker_of = ask
 
 
 @_answers

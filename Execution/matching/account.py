@@ -123,10 +123,6 @@ class Account:
         self.orders: dict[int, Order] = {}
         self.by_client_id: dict[str, Order] = {}
 
-    def credit(self, asset: str, amount: Decimal) -> Decimal:
-        self.balances[asset] = balance = self.balances.get(asset, ZERO) + amount
-        return balance
-
     def state(self) -> AccountState:
         positions = [
             msgspec.structs.replace(position)

@@ -17,7 +17,7 @@ from typing import Concatenate, Literal, ParamSpec, TypeVar
 from . import admin, entry, reactions, views
 from . import adopt as adoption
 from .book import Book, Quotes
-from .exact import EXACT
+from .exact import EXACT, GRAIN, ROUGH
 from .liquidation import check_marks
 from .matcher import print_trade
 from .model import AccountState, Changes, Order, Request, Side, Spec
@@ -251,8 +251,9 @@ class Engine:
 
     @_exactly
     def on_mark(self, symbol: str, price: Decimal, now: float) -> None:
+        """Set the mark, to twelve decimals; from now on it no longer follows the mid."""
         book = self._at(symbol, now)
-        book.marked = price
+        book.marked = price.quantize(GRAIN, context=ROUGH)
         check_marks(self._world, book, now)
 
     @_exactly

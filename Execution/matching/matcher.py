@@ -1,4 +1,7 @@
-"""Price-time matching: takers against the recorded book and resting orders, resting orders against market events."""
+"""Price-time matching: takers against the recorded book and resting orders, resting orders against market events.
+
+Recorded sizes may be finer than our lot; what is less than a lot cannot be traded, so fills are always whole lots.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from decimal import Decimal
 
 from .book import Book, eat
 from .exact import ZERO
+from .ladder import Ladder
 from .model import LIVE, Order, Side
 from .settle import fill
 from .world import World, finish
@@ -16,6 +20,10 @@ Offer = tuple[Decimal, Decimal]
 
 def opposite(side: Side) -> Side:
     return "sell" if side == "buy" else "buy"
+
+
+def whole(amount: Decimal, lot: Decimal) -> Decimal:
+    return amount - amount % lot
 
 
 def take(
@@ -32,13 +40,23 @@ def take(
             if stop:
                 return "self_trade"
         elif (price := ladder.top) is not None and ladder.reaches(limit):
-            amount = min(left, ladder.at[price])
-            ladder.take(price, amount)
-            fill(world, book, order, price, amount, now, maker=False, liquidation=liquidation)
-            left -= amount
+            amount = _take_shown(ladder, price, left, book.spec.lot)
+            if amount:
+                fill(world, book, order, price, amount, now, maker=False, liquidation=liquidation)
+                left -= amount
         else:
             break
     return ""
+
+
+def _take_shown(ladder: Ladder, price: Decimal, amount: Decimal, lot: Decimal) -> Decimal:
+    """Take up to an amount at one price; a remainder below a lot is dropped, or it would be met again and again."""
+    shown = ladder.at[price]
+    if shown >= amount:
+        ladder.take(price, amount)
+        return amount
+    ladder.take(price, shown)
+    return whole(shown, lot)
 
 
 def _take_level(
@@ -51,7 +69,7 @@ def _take_level(
         if maker.status not in LIVE:
             continue
         ahead = min(left, maker.queue_ahead, ladder.at.get(price, ZERO))
-        if ahead:
+        if ahead and (ahead := whole(ahead, book.spec.lot)):
             ladder.take(price, ahead)
             eat(level.values(), ahead)
             fill(world, book, order, price, ahead, now, maker=False, liquidation=liquidation)
@@ -94,7 +112,7 @@ def _note_own_trade(book: Book, price: Decimal) -> None:
 def offers(world: World, book: Book, side: Side, account: str, limit: Decimal | None) -> Iterator[Offer]:
     """What a taker of this side would be given, in order, without touching anything."""
     other = opposite(side)
-    ladder, resting = book.external(other), book.own(other)
+    lot, ladder, resting = book.spec.lot, book.external(other), book.own(other)
     shown, ours = ladder.walk(), resting.walk()
     next_shown, next_ours = next(shown, None), next(ours, None)
     while next_shown is not None or next_ours is not None:
@@ -111,11 +129,11 @@ def offers(world: World, book: Book, side: Side, account: str, limit: Decimal | 
                 if maker.account != account:
                     yield price, maker.request.amount - maker.filled
                 elif world.self_trade == "cancel_taker":
-                    yield price, min(maker.queue_ahead, displayed)
+                    yield price, whole(min(maker.queue_ahead, displayed), lot)
                     return
             next_ours = next(ours, None)
         if displayed:
-            yield price, displayed
+            yield price, whole(displayed, lot)
             next_shown = next(shown, None)
 
 
@@ -148,9 +166,9 @@ def _cross_side(world: World, book: Book, side: Side, now: float) -> None:
     resting, ladder = book.own(side), book.external(opposite(side))
     while (price := resting.top) is not None and ladder.reaches(price) and ladder.top is not None:
         maker = next(iter(resting.at[price].values()))
-        amount = min(maker.request.amount - maker.filled, ladder.at[ladder.top])
-        ladder.take(ladder.top, amount)
-        fill(world, book, maker, price, amount, now, maker=True)
+        amount = _take_shown(ladder, ladder.top, maker.request.amount - maker.filled, book.spec.lot)
+        if amount:
+            fill(world, book, maker, price, amount, now, maker=True)
 
 
 def print_trade(world: World, book: Book, price: Decimal, amount: Decimal, aggressor: Side, now: float) -> None:
@@ -158,7 +176,9 @@ def print_trade(world: World, book: Book, price: Decimal, amount: Decimal, aggre
     resting = book.own(opposite(aggressor))
     while amount and (top := resting.top) is not None and resting.better(top, price):
         maker = next(iter(resting.at[top].values()))
-        part = min(amount, maker.request.amount - maker.filled)
+        part = min(whole(amount, book.spec.lot), maker.request.amount - maker.filled)
+        if not part:
+            break
         amount -= part
         fill(world, book, maker, top, part, now, maker=True)
     _free_queues(book, opposite(aggressor), price)
@@ -184,7 +204,7 @@ def _trade_at(world: World, book: Book, level: dict[int, Order], price: Decimal,
         ahead = min(amount, max(ZERO, maker.queue_ahead - eaten))
         eaten += ahead
         amount -= ahead
-        part = min(amount, maker.request.amount - maker.filled)
+        part = min(whole(amount, book.spec.lot), maker.request.amount - maker.filled)
         if not part:
             break
         amount -= part

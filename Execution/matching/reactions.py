@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 
 from .book import Book
 from .entry import amend, arrive, cancel, fire
+from .exact import GRAIN, ROUGH
 from .liquidation import check_marks
 from .matcher import cross
 from .model import LIVE, Order, Rejected
@@ -82,13 +83,13 @@ def send_amend(world: World, order: Order, amount: Decimal | None, price: Decima
 
 
 def fund(world: World, book: Book, rate: Decimal, now: float) -> None:
-    """Longs pay size x mark x rate, shorts receive it; a negative rate turns it round."""
+    """Longs pay size x mark x rate, to twelve decimals, shorts receive it; a negative rate turns it round."""
     mark = book.mark()
     if mark is None:
         raise Rejected("VENUE_REJECTED", "no_market", f"no price for {book.spec.symbol} to fund at")
     for exposure in book.exposed.values():
         for position in exposure.positions.values():
-            paid = position.size * mark * rate
+            paid = ROUGH.multiply(position.size * mark, rate).quantize(GRAIN, context=ROUGH)
             position.funding -= paid
             pay(world, exposure.owner, book.spec.quote, -paid)
         world.touched.add(exposure.owner.name)

@@ -15,14 +15,15 @@ from decimal import Decimal
 from typing import TypeVar
 
 from Execution.common import clock, log, settings, store
-from Execution.common.errors import Refused
+from Execution.common.errors import Refused, StoreError
 from Execution.common.precision import Rules
 from Execution.matching.engine import Engine
 from Execution.matching.model import AccountState, Changes, Order, Rejected, Spec
 from Execution.simulation import forms, instruments, sources
-from Execution.simulation.account_store import AccountStore, MarketRow, Saved
+from Execution.simulation.account_store import NEWEST, AccountStore, MarketRow, Saved
 from Execution.simulation.config import read
-from Execution.simulation.sources import Prices
+from Execution.simulation.prices import Prices
+from Execution.simulation.sources import Source
 
 ME = "paper"
 T = TypeVar("T")
@@ -36,21 +37,22 @@ class PaperAccount:
         config = self.config = read(alias)
         self.default_market = config.default_market
         self.specs: dict[str, Spec] = instruments.default_specs(config.maker_fee, config.taker_fee)
-        self.source = sources.make(config.source, config.seed, self.specs)
+        self.source = sources.make(config.source, config.seed, self.specs, 0.0)
         self.store = AccountStore(config.path, durability=config.durability, timeout=config.timeout)
+        self._delays = bool(config.order_delay or config.cancel_delay)
+        self._driven: Source | None = None
         self._rules: dict[str, Rules] = {}
         self.forget()
 
     def forget(self) -> None:
         """Have memory built anew from the file at the next call."""
         self.store.forget()
-        self._engine: Engine | None = None
+        self.engine: Engine | None = None
         self._saved = Saved(AccountState(ME, {}, [], {}))
         self._version = 0
         self._active: set[str] = set()
         self._played = 0.0
-        self._switch = _NEVER
-        self._funding_due = _NEVER
+        self._set_due(_NEVER, _NEVER)
         self._dirty = False
 
     def close(self) -> None:
@@ -110,7 +112,7 @@ class PaperAccount:
         now = clock.now()
         if symbol:
             self._active.add(symbol)
-        while (due := min(self._switch, self._funding_due)) <= now:
+        while (due := self.due) <= now:
             self.source.play(engine, self._active, self._played, due)
             engine.advance(due)
             if due == self._switch:
@@ -119,42 +121,50 @@ class PaperAccount:
                 self._fund(engine, due)
             self._played = due
         self.source.play(engine, self._active, self._played, now)
-        engine.advance(now)
+        if self._delays:
+            engine.advance(now)
         self._played = now
         return now
 
     def _trip(self, engine: Engine, due: float) -> None:
         for order in list(engine.open_orders(ME)):
             engine.cancel(ME, order.order_id, due)
-        self._switch = _NEVER
+        self._set_due(_NEVER, self._funding_due)
         self._dirty = True
 
     def _fund(self, engine: Engine, due: float) -> None:
         for symbol in dict.fromkeys(position.symbol for position in engine.positions(ME)):
             engine.on_funding(symbol, self.config.funding_rate, due)
-        self._funding_due = self._next_funding(due)
+        self._set_due(self._switch, self._next_funding(due))
+
+    def _set_due(self, switch: float, funding: float) -> None:
+        self._switch, self._funding_due = switch, funding
+        self.due = min(switch, funding)
 
     def _next_funding(self, now: float) -> float:
         return (math.floor(now / self.config.funding_interval) + 1) * self.config.funding_interval
 
     def arm(self, when: float) -> None:
         """Set when the dead-man's switch falls; 0 disarms it. Call inside an action."""
-        self._switch = when or _NEVER
+        self._set_due(when or _NEVER, self._funding_due)
         self._dirty = True
 
     # Agreeing with the file
 
     def _current(self, connection: sqlite3.Connection) -> Engine:
-        newest = self.store.newest()
-        if self._engine is not None and newest == self._version:
-            return self._engine
+        row = connection.execute(NEWEST).fetchone()
+        newest: int = row[0] if row else 0
+        if self._driven and newest != self._version:
+            raise StoreError(f"another process traded on {self.store.path} while a replay ran on it")
+        if self.engine is not None and newest == self._version:
+            return self.engine
         if newest == 0:
             return self._open(connection)
-        if self._engine is not None and newest > self._version:
+        if self.engine is not None and newest > self._version:
             found = self.store.since(connection, self._version, newest)
             if found is not None:
-                self._catch_up(connection, self._engine, *found, newest)
-                return self._engine
+                self._catch_up(connection, self.engine, *found, newest)
+                return self.engine
         return self._load(connection, newest)
 
     def _catch_up(
@@ -185,14 +195,13 @@ class PaperAccount:
             self._change_mode(engine)
         self._played = 0.0
         self._adopted(saved, newest)
-        self._engine = engine
+        self.engine = engine
         return engine
 
     def _adopted(self, saved: Saved, newest: int) -> None:
         self._saved, self._version = saved, newest
         self._played = max(self._played, saved.time)
-        self._switch = saved.switch or _NEVER
-        self._funding_due = self._next_funding(self._played)
+        self._set_due(saved.switch or _NEVER, self._next_funding(self._played))
 
     def _open(self, connection: sqlite3.Connection) -> Engine:
         """Begin a new account in an empty file."""
@@ -202,12 +211,13 @@ class PaperAccount:
         self._read_market(connection, engine)
         engine.open_account(ME, self.config.balances, position_mode=self.config.position_mode)
         self._adopted(self._saved, 0)
-        self._played, self._funding_due = now, self._next_funding(now)
-        self._engine = engine
+        self._played = now
+        self._set_due(_NEVER, self._next_funding(now))
+        self.engine = engine
         return engine
 
     def _new_engine(self, saved: Saved) -> Engine:
-        self.source = sources.make(self.config.source, self.config.seed, self.specs)
+        self.source = self._driven or sources.make(self.config.source, self.config.seed, self.specs, saved.epoch)
         return Engine(
             self.specs.values(),
             order_delay=self.config.order_delay,
@@ -237,6 +247,24 @@ class PaperAccount:
             engine.set_position_mode(ME, self.config.position_mode)
         except Rejected as error:
             log.warning(f"PAPER_POSITION_MODE={self.config.position_mode} not in force yet: {error}")
+
+    # A replay drives the market by hand
+
+    def drive(self, source: Source, start: float) -> Engine:
+        """Hand the market over: from now on only the returned engine's on_* functions move it, until `release`."""
+        with self.store.database.lock:
+            self.flush()
+            assert self.engine is not None
+            self.source = self._driven = source
+            self._played = start
+            self._set_due(self._switch, self._next_funding(start))
+            return self.engine
+
+    def release(self) -> None:
+        """Take the market back."""
+        with self.store.database.lock:
+            self._driven = None
+            self.forget()
 
     # Setting the stage
 
@@ -278,10 +306,14 @@ class PaperAccount:
     def _load_ids(self, connection: sqlite3.Connection, newest: int) -> Engine:
         old = self.store.load(connection, newest)[0] if newest else Saved(AccountState(ME, {}, [], {}))
         self._saved = Saved(AccountState(ME, {}, [], {}), epoch=clock.now(), market=old.market)
-        self._switch = _NEVER
+        self._set_due(_NEVER, _NEVER)
         return self._new_engine(old)
 
     # Looking
+
+    def flush(self) -> None:
+        """Bring the account to the present moment and write what the market did."""
+        self.run(_nothing)
 
     def fold(self) -> None:
         """Bring the tables of orders and fills up to date. Call inside an action."""
@@ -290,14 +322,17 @@ class PaperAccount:
     def prices(self, symbol: str) -> Prices:
         """Answer the best prices of a listed symbol; the account is not touched where the source knows them."""
         now = clock.now()
+        if self._driven and self.engine is not None:
+            with self.store.database.lock:
+                return _engine_prices(self.engine, symbol)
         if self.source.settable and self._stale():
-            self.run(_nothing)
+            self.flush()
         self.source.fetch((symbol,), now)
         found = self.source.prices(symbol, now)
         return self.run(lambda engine, _now: _engine_prices(engine, symbol), symbol)[0] if found is None else found
 
     def _stale(self) -> bool:
-        return self._engine is None or self.store.newest() != self._version
+        return self.engine is None or self.store.newest() != self._version
 
     def watch(self, symbol: str) -> None:
         """Have this symbol's market played from now on."""
@@ -308,7 +343,7 @@ class PaperAccount:
         found = self._rules.get(symbol)
         if found is None:
             if symbol not in self.specs and self._stale():
-                self.run(_nothing)
+                self.flush()
             found = self._rules[symbol] = forms.rules_of(self.spec(symbol))
         return found
 
@@ -349,6 +384,12 @@ def current() -> PaperAccount:
     """Answer the paper account that calls are made for (`settings.account`), made at its first use."""
     alias = settings.account.get()
     return _accounts.get(alias) or _make(alias)
+
+
+def remark_of_current() -> str:
+    """Answer what is to be said about the prices, "" where no account could be made yet."""
+    account = _accounts.get(settings.account.get())
+    return account.source.remark if account else ""
 
 
 def _make(alias: str) -> PaperAccount:

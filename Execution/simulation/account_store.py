@@ -44,6 +44,7 @@ CREATE TABLE market (symbol TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID
 """
 MIGRATIONS = (_SCHEMA,)
 _KEPT_COMMITS = 4096
+_PAGE_SIZE = 4096
 _FOLD_COMMITS = 256
 _FOLD_ORDERS = 2048
 _MANY = 500
@@ -56,11 +57,12 @@ _UPSERT = (
 _INSERT_FILL = "INSERT OR IGNORE INTO fills VALUES (?, ?, ?, ?, ?)"
 _INSERT_COMMIT = "INSERT INTO commits VALUES (?, ?)"
 _USED = "SELECT client_order_id FROM orders WHERE client_order_id"
-_NEWEST = "SELECT version FROM commits ORDER BY version DESC LIMIT 1"
+_IS_USED = "SELECT 1 FROM orders WHERE client_order_id = ?"
+NEWEST = "SELECT version FROM commits ORDER BY version DESC LIMIT 1"
 _SINCE = "SELECT body FROM commits WHERE version > ? ORDER BY version"
 
 
-class Saved(msgspec.Struct, omit_defaults=True):
+class Saved(msgspec.Struct, array_like=True, gc=False):
     """What is written with every commit besides the orders it changed.
 
     `time` is how far the market has been played, `switch` when the dead-man's switch falls, `epoch` when a recording
@@ -86,8 +88,8 @@ class MarketRow(msgspec.Struct, omit_defaults=True):
     last: Decimal | None = None
 
 
-class Commit(msgspec.Struct, omit_defaults=True):
-    """The body of a commit."""
+class Commit(msgspec.Struct, array_like=True, gc=False):
+    """The body of a commit. Arrays, since a shorter row is a faster commit: add fields at the end only."""
 
     saved: Saved
     orders: list[Order] = []
@@ -107,7 +109,7 @@ class AccountStore:
 
     def __init__(self, path: str, *, durability: str = "NORMAL", timeout: float = 5.0) -> None:
         self.path = path
-        self.database = Database(path, MIGRATIONS, durability=durability, timeout=timeout)
+        self.database = Database(path, MIGRATIONS, durability=durability, timeout=timeout, page_size=_PAGE_SIZE)
         self.forget()
 
     def forget(self) -> None:
@@ -119,8 +121,12 @@ class AccountStore:
 
     def newest(self) -> int:
         """Answer the version of the last commit, 0 for a new file."""
-        rows = self.database.read(_NEWEST)
-        return int(rows[0][0]) if rows else 0
+        with self.database.lock:
+            try:
+                row = self.database.connection.execute(NEWEST).fetchone()
+            except sqlite3.Error as error:
+                raise self.database.translate(error) from error
+        return row[0] if row else 0
 
     def load(self, connection: sqlite3.Connection, newest: int) -> tuple[Saved, list[Order]]:
         """Answer the account as of the last commit and its live orders, oldest first."""
@@ -178,11 +184,16 @@ class AccountStore:
         connection.execute("DELETE FROM commits WHERE version <= ?", (version - _KEPT_COMMITS,))
         self.forget()
 
+    def is_used(self, connection: sqlite3.Connection, client_order_id: str) -> bool:
+        """Tell whether a client order id was ever used."""
+        return (
+            client_order_id in self._by_client_id
+            or connection.execute(_IS_USED, (client_order_id,)).fetchone() is not None
+        )
+
     def used_client_ids(self, client_order_ids: Sequence[str]) -> set[str]:
         """Answer which of these ids were ever used."""
         found = {each for each in client_order_ids if each in self._by_client_id}
-        if len(client_order_ids) == 1:
-            return found or {row[0] for row in self.database.read(f"{_USED} = ?", client_order_ids)}
         for start in range(0, len(client_order_ids), _MANY):
             some = client_order_ids[start : start + _MANY]
             found.update(row[0] for row in self.database.read(f"{_USED} IN ({','.join('?' * len(some))})", some))

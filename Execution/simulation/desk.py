@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import count
 from secrets import token_hex
@@ -43,9 +43,11 @@ def place(account: PaperAccount, request: model.Request) -> tuple[model.Order, l
         Rejected: by the engine, or because the client order id was used before.
     """
 
+    ours = request.client_order_id
+
     def act(engine: Engine, now: float) -> model.Order:
-        ours = request.client_order_id
-        return _enter(engine, request, now, account.store.used_client_ids((ours,)) if ours else ())
+        used = bool(ours) and account.store.is_used(account.store.database.connection, ours)
+        return _enter(engine, request, now, used=used)
 
     order, changes = account.run(act, request.symbol)
     return order, [fill for fill in changes.fills if fill.order_id == order.order_id]
@@ -72,17 +74,17 @@ def place_many(
 
 def _tried(engine: Engine, request: model.Request, now: float, used: set[str]) -> Result:
     try:
-        order = _enter(engine, request, now, used)
+        order = _enter(engine, request, now, used=request.client_order_id in used)
     except model.Rejected as error:
         return error
     used.add(order.request.client_order_id)
     return order
 
 
-def _enter(engine: Engine, request: model.Request, now: float, used: Collection[str]) -> model.Order:
+def _enter(engine: Engine, request: model.Request, now: float, *, used: bool) -> model.Order:
     if not request.client_order_id:
         request = replace(request, client_order_id=f"{_prefix}-{next(_counter)}")
-    elif request.client_order_id in used:
+    elif used:
         raise model.Rejected(
             "DUPLICATE_ORDER", "duplicate_client_order_id", f"client_order_id {request.client_order_id} was used before"
         )

@@ -26,7 +26,7 @@ from Execution.common.types import (
 )
 from Execution.matching import model, views
 from Execution.simulation.account_store import MarketRow
-from Execution.simulation.sources import Prices
+from Execution.simulation.prices import Prices
 
 STATUSES: dict[str, OrderStatus] = {
     "pending": "pending",

@@ -2,7 +2,7 @@
 
     random                   a seeded walk (PAPER_SEED); the default, needs nothing, and every answer says so
     fixed                    what `paper.set_price` says, kept in the account's file
-    candles:<path>           a CSV of candles, played against the wall clock from the account's first use on
+    candles:<path>[@speed]   a CSV of candles, played against the wall clock from the account's first use on
     replay:<path>[@speed]    a recorded stream, the same, `speed` times as fast
     venue:<name>             another venue's public get_ticker
 
@@ -13,11 +13,9 @@ others only look at (`market` is then an onlooker, see matching/adopt.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import Decimal
 from typing import Protocol
-
-from msgspec import Struct
 
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.precision import ZERO, exact
@@ -25,7 +23,10 @@ from Execution.common.types import Envelope, Kline
 from Execution.matching.events import Market, Quote
 from Execution.matching.model import Spec
 from Execution.matching.walk import Walk
+from Execution.simulation import recorded
 from Execution.simulation.account_store import MarketRow
+from Execution.simulation.klines import first_candle, kline
+from Execution.simulation.prices import Prices, prices_of
 
 ticker_of: Callable[[str, str], Envelope] | None = None
 """Asks another venue for its ticker; set by the registry, since a venue may not import another."""
@@ -37,23 +38,19 @@ _SAMPLES = 16
 _ANY_SIZE = exact("1e9")
 
 
-class Prices(Struct, frozen=True, gc=False):
-    """The best prices of a symbol; None where unknown."""
-
-    bid: Decimal | None
-    bid_size: Decimal | None
-    ask: Decimal | None
-    ask_size: Decimal | None
-    last: Decimal | None
-    mark: Decimal | None
-    time: float | None
-
-
 class Source(Protocol):
     """What the paper account asks of its prices."""
 
-    label: str
-    remark: str
+    @property
+    def label(self) -> str:
+        """Answer what kind of prices these are."""
+        ...
+
+    @property
+    def remark(self) -> str:
+        """Answer what every answer must say about them, or ""."""
+        ...
+
     remote: bool
     """Whether `fetch` has anything to do."""
     settable: bool
@@ -80,6 +77,22 @@ class Source(Protocol):
         ...
 
 
+class _Steps(Mapping[str, Decimal]):
+    """The ticks or lots of what is listed, now or later."""
+
+    def __init__(self, specs: Mapping[str, Spec], step: Callable[[Spec], Decimal]) -> None:
+        self._specs, self._step = specs, step
+
+    def __getitem__(self, symbol: str) -> Decimal:
+        return self._step(self._specs[symbol])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+
 class RandomSource:
     """The seeded walk: the same for every process, computable for any second."""
 
@@ -88,11 +101,10 @@ class RandomSource:
     def __init__(self, seed: int, specs: Mapping[str, Spec]) -> None:
         self.label = f"random walk, seed {seed}"
         self.remark = f"simulated prices ({self.label})"
-        self._specs = specs
         self._walk = Walk(
             seed,
-            ticks={symbol: spec.tick for symbol, spec in specs.items()},
-            lots={symbol: spec.lot for symbol, spec in specs.items()},
+            ticks=_Steps(specs, lambda spec: spec.tick),
+            lots=_Steps(specs, lambda spec: spec.lot),
         )
         self._shown: dict[str, int] = {}
         self._prices: dict[str, tuple[int, Prices]] = {}
@@ -126,12 +138,12 @@ class RandomSource:
         if found is None or found[0] != step:
             *_, last = self._walk.quotes(symbol, step, step + 1, notional=_WALK_NOTIONAL)
             assert isinstance(last, Quote)
-            found = self._prices[symbol] = step, _prices(last, self._walk.price(symbol, step))
+            found = self._prices[symbol] = step, prices_of(last, self._walk.price(symbol, step))
         return found[1]
 
     def klines(self, symbol: str, seconds: int, start: float | None, limit: int, now: float) -> list[Kline]:
         """Answer candles of the walk; a high or low is that of some twenty moments inside the candle."""
-        first = _first_candle(seconds, start, limit, now)
+        first = first_candle(seconds, start, limit, now)
         price = self._walk.price
         found: list[Kline] = []
         for begin in range(first, min(first + limit * seconds, int(now) + 1), seconds):
@@ -139,7 +151,7 @@ class RandomSource:
             moments = sorted({begin + (end - begin) * n // _SAMPLES for n in range(_SAMPLES + 1)})
             prices = [float(price(symbol, moment)) for moment in moments]
             volume = _WALK_NOTIONAL * (end - begin) / 60 / prices[0]
-            found.append(_kline(begin, prices, round(volume, 4), closed=begin + seconds <= now))
+            found.append(kline(begin, prices, round(volume, 4), closed=begin + seconds <= now))
         return found
 
 
@@ -174,17 +186,17 @@ class FixedSource:
     def prices(self, symbol: str, now: float) -> Prices | None:
         """Answer what was set, if anything was."""
         row = self._rows.get(symbol)
-        return None if row is None else _prices(_row_quote(row, now), row.last)
+        return None if row is None else prices_of(_row_quote(row, now), row.last)
 
     def klines(self, symbol: str, seconds: int, start: float | None, limit: int, now: float) -> list[Kline]:
         """Answer flat candles: a price that stands still has no other history."""
         prices = self.prices(symbol, now)
         if prices is None or prices.last is None:
             return []
-        first = _first_candle(seconds, start, limit, now)
+        first = first_candle(seconds, start, limit, now)
         price = float(prices.last)
         begins = range(first, min(first + limit * seconds, int(now) + 1), seconds)
-        return [_kline(begin, [price], 0.0, closed=begin + seconds <= now) for begin in begins]
+        return [kline(begin, [price], 0.0, closed=begin + seconds <= now) for begin in begins]
 
 
 class VenueSource:
@@ -220,7 +232,7 @@ class VenueSource:
     def prices(self, symbol: str, _now: float) -> Prices | None:
         """Answer what was fetched."""
         quote = self._quotes.get(symbol)
-        return None if quote is None else _prices(quote, None)
+        return None if quote is None else prices_of(quote, None)
 
     def klines(self, _symbol: str, _seconds: int, _start: float | None, _limit: int, _now: float) -> list[Kline]:
         """Refused: only the ticker is borrowed."""
@@ -240,7 +252,7 @@ class VenueSource:
         return Quote(now, 0, exact(data["bid"]), size[0], exact(data["ask"]), size[1])
 
 
-def make(text: str, seed: int, specs: Mapping[str, Spec]) -> Source:
+def make(text: str, seed: int, specs: Mapping[str, Spec], epoch: float) -> Source:
     """Answer the source that PAPER_SOURCE names.
 
     Raises:
@@ -251,11 +263,16 @@ def make(text: str, seed: int, specs: Mapping[str, Spec]) -> Source:
         return RandomSource(seed, specs)
     if kind == "fixed" and not rest:
         return FixedSource()
+    if kind == "candles" and rest:
+        return recorded.from_candles(rest, specs, epoch)
+    if kind == "replay" and rest:
+        return recorded.from_stream(rest, epoch)
     if kind == "venue" and rest and rest.lower() != "paper":
         return VenueSource(rest)
     raise Refused(
         "CONFIGURATION",
-        f"PAPER_SOURCE must be random, fixed, candles:<path>, replay:<path>[@speed] or venue:<name>, not {text!r:.120}",
+        "PAPER_SOURCE must be random, fixed, candles:<path>[@speed], replay:<path>[@speed] or venue:<name>, "
+        f"not {text!r:.120}",
     )
 
 
@@ -264,26 +281,3 @@ def _row_quote(row: MarketRow, now: float) -> Quote:
     assert row.ask is not None
     size = row.size or _ANY_SIZE
     return Quote(now, 0, row.bid, size, row.ask, size)
-
-
-def _prices(quote: Quote, last: Decimal | None) -> Prices:
-    middle = (quote.bid + quote.ask) / 2
-    return Prices(quote.bid, quote.bid_size, quote.ask, quote.ask_size, last or middle, middle, quote.time)
-
-
-def _first_candle(seconds: int, start: float | None, limit: int, now: float) -> int:
-    if start is None:
-        return int(now) // seconds * seconds - (limit - 1) * seconds
-    return -(-int(start) // seconds) * seconds
-
-
-def _kline(begin: float, prices: list[float], volume: float, *, closed: bool) -> Kline:
-    return {
-        "timestamp": float(begin),
-        "open": prices[0],
-        "high": max(prices),
-        "low": min(prices),
-        "close": prices[-1],
-        "volume": volume,
-        "closed": closed,
-    }

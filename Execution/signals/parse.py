@@ -87,6 +87,8 @@ def parse(signal: object) -> Signal:
     """
     if not isinstance(signal, Mapping):
         raise Refused("INVALID_ORDER", f"a signal must be a dict, not {signal!r:.60}")
+    if (simple := _parse_simple(signal)) is not None:
+        return simple
     wrong: list[str] = []
     values: dict[str, Any] = {}
     for key, value in signal.items():
@@ -95,8 +97,7 @@ def parse(signal: object) -> Signal:
         elif value is not None:
             sized = key in _NUMBERS and not (key == "amount" and signal.get("action") == "close")
             values[key] = _number(value, key, wrong) if sized else value
-    if not _SIMPLE.issuperset(values) or values.get("action") not in ("buy", "sell"):
-        _check_words(values, wrong)
+    _check_words(values, wrong)
     if values.get("action") == "close":
         _check_close(values, wrong)
     else:
@@ -104,6 +105,21 @@ def parse(signal: object) -> Signal:
     if wrong:
         raise Refused("INVALID_ORDER", "; ".join(wrong))
     return Signal(**values)
+
+
+def _parse_simple(signal: Mapping[str, Any]) -> Signal | None:
+    """Answer a plain market or limit signal without the long way; None for all others and for what is wrong."""
+    if not _SIMPLE.issuperset(signal):
+        return None
+    action, amount, price = signal.get("action"), signal.get("amount"), signal.get("price")
+    if action not in ("buy", "sell") or amount is None:
+        return None
+    try:
+        if price is None:
+            return Signal(action, "market", positive(amount, "amount"))
+        return Signal(action, "limit", positive(amount, "amount"), None, None, positive(price, "price"))
+    except Refused:
+        return None
 
 
 def digest(signal: Mapping[str, Any], exchange: str, symbol: str) -> str:

@@ -21,7 +21,7 @@ from Execution.common import log
 from Execution.common.envelope import fail, failure
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.types import Envelope
-from Execution.inbox import Entry, QueueSource, Source, open_source
+from Execution.signals.inbox import Entry, QueueSource, Source, open_source
 
 if TYPE_CHECKING:
     from Execution.executor import Executor
@@ -135,7 +135,7 @@ class Loop:
             return self.executor.execute_signal(str(exchange), symbol, signal)
         except Exception as error:  # noqa: BLE001  # the loop goes on
             log.error(f"signal at {entry.source}:{entry.position}: {type(error).__name__}: {error}")
-            return fail("BAD_RESPONSE", f"{type(error).__name__}: {error}", "unknown")
+            return fail("INTERNAL", f"{type(error).__name__}: {error}", "unknown")
 
     def _answered(self, entry: Entry, answer: Envelope) -> None:
         with self._lock:
