@@ -73,10 +73,20 @@ def place_orders(exchange_name: str, orders: Sequence[Mapping[str, Any]]) -> lis
             records.append((index, prepare(exchange_name, draft_of(order))))
         except ExecutionError as error:
             answers[index] = _flat(order, None, failure(error))
-    results = submit(default_manager(), [record for _, record in records])
+    results = _submit_to_default([record for _, record in records])
     for (index, record), answer in zip(records, results, strict=True):
         answers[index] = _flat(orders[index], record, answer)
     return answers
+
+
+def _submit_to_default(records: list[OrderRecord]) -> list[Envelope]:
+    if not records:
+        return []
+    try:
+        manager = default_manager()
+    except ExecutionError as error:
+        return [failure(error) for _ in records]
+    return submit(manager, records)
 
 
 def submit(
@@ -113,7 +123,13 @@ def submit(
     if marks is not None:
         marks.append(time.perf_counter())
     leaving = [index for index, answer in enumerate(answers) if answer is None]
-    for index, answer in zip(leaving, send([records[i] for i in leaving]), strict=True):
+    try:
+        replies = send([records[i] for i in leaving])
+    except BaseException:
+        # Interrupted in the middle: what became of them is for the resolver to find out.
+        manager.abandon(records)
+        raise
+    for index, answer in zip(leaving, replies, strict=True):
         answers[index] = answer
     if marks is not None:
         marks.append(time.perf_counter())
