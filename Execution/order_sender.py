@@ -120,6 +120,11 @@ def submit(
     return settle(manager, records, [a for a in answers if a is not None], leaving, after)
 
 
+def dispatch(manager: OrderManager, records: Sequence[OrderRecord]) -> list[Envelope]:
+    """Send orders that are recorded, and record the outcomes in one commit."""
+    return settle(manager, records, send(records), range(len(records)))
+
+
 def _record(manager: OrderManager, record: OrderRecord, check: Check | None, key: str | None) -> Envelope | None:
     if check is not None and (refusal := check(record)) is not None:
         return refusal
@@ -252,11 +257,3 @@ def _flat(order: Mapping[str, Any], record: OrderRecord | None, answer: Envelope
 
 def _price(record: OrderRecord) -> float | None:
     return None if record.price is None else float(record.price)
-
-
-def timing_of(marks: Sequence[float]) -> dict[str, float]:
-    """Name the seconds between the marks: check, record, send; `total` runs until now."""
-    start, *_ = marks
-    timing = {name: b - a for name, a, b in zip(("check", "record", "send"), marks, marks[1:], strict=False)}
-    timing["total"] = time.perf_counter() - start
-    return timing

@@ -21,7 +21,7 @@ from Execution.common import log
 from Execution.common.envelope import fail, failure
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.types import Envelope
-from Execution.inbox import Entry, QueueSource, Source, open_source
+from Execution.signals.inbox import Entry, QueueSource, Source, open_source
 
 if TYPE_CHECKING:
     from Execution.executor import Executor
