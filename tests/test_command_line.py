@@ -19,12 +19,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import Execution
-from Execution import canceler, executor, order_manager, registry, signals
+from Execution import canceler, executor, order_manager, registry
 from Execution.command_line import checkup, output, stage, trading
 from Execution.command_line.app import app
 from Execution.common import clock, settings
 from Execution.common.envelope import fail, ok
 from Execution.common.types import VENUE_FUNCTIONS
+from Execution.signals import parse as signals
 
 ROOT = Path(__file__).resolve().parent.parent
 SWAP = "BTC-USDT-SWAP"

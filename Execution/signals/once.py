@@ -27,7 +27,7 @@ _POLL = 0.01
 
 
 class Claimed(Exception):
-    """Another process claimed the key in between; nothing was recorded or sent. No answer: it passes through to `run`."""
+    """Another process claimed the key in between; nothing was recorded or sent. It passes through to `run`."""
 
 
 class Once:
