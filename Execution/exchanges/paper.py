@@ -26,7 +26,8 @@ from Execution.common.precision import Rules, number_of, positive, round_down
 from Execution.common.types import CancelAll, Envelope, OrderArgs, Position
 from Execution.matching import model
 from Execution.simulation import desk, forms, sources
-from Execution.simulation.account import PaperAccount, current, remark_of_current
+from Execution.simulation.account import PaperAccount
+from Execution.simulation.accounts import current, remark_of_current
 from Execution.simulation.config import parse_balances
 from Execution.simulation.forms import (
     build_cancel,

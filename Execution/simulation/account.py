@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 import sqlite3
-import threading
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
-from Execution.common import clock, log, settings, store
-from Execution.common.errors import Refused, StoreError
+from Execution.common import clock, log
+from Execution.common.errors import ExecutionError, Refused, StoreError
 from Execution.common.precision import Rules
 from Execution.matching.engine import Engine
 from Execution.matching.model import AccountState, Changes, Order, Rejected, Spec
@@ -37,10 +36,10 @@ class PaperAccount:
         config = self.config = read(alias)
         self.default_market = config.default_market
         self.specs: dict[str, Spec] = instruments.default_specs(config.maker_fee, config.taker_fee)
-        self.source = sources.make(config.source, config.seed, self.specs, 0.0)
+        self.source = sources.make(config.source, config.seed, self.specs)
         self.store = AccountStore(config.path, durability=config.durability, timeout=config.timeout)
         self._delays = bool(config.order_delay or config.cancel_delay)
-        self._driven: Source | None = None
+        self._driven = False
         self._rules: dict[str, Rules] = {}
         self.forget()
 
@@ -63,37 +62,52 @@ class PaperAccount:
 
     # Acting
 
-    def run(self, action: Callable[[Engine, float], T], symbol: str = "") -> tuple[T, Changes]:
+    def run(self, action: Callable[[Engine, float], T], *symbols: str) -> tuple[T, Changes]:
         """Carry out an action on the engine at the present moment and write what came of it.
+
+        Args:
+            symbols: whose market the action is about; those of live orders and positions are played anyway.
 
         Raises:
             Rejected: the engine refused; what the market did meanwhile is written all the same.
             StoreError: nothing was done.
         """
         if self.source.remote:
-            self._fetch(symbol)
+            self._fetch(symbols)
+        with self.store.database.lock:
+            try:
+                return self._run(action, symbols)
+            except Rejected:
+                raise
+            except BaseException:
+                self.forget()
+                raise
+
+    def _run(self, action: Callable[[Engine, float], T], symbols: tuple[str, ...]) -> tuple[T, Changes]:
         refusal: Rejected | None = None
-        try:
-            with self.store.database as connection:
-                engine = self._current(connection)
-                now = self._play(engine, symbol)
-                try:
-                    result = action(engine, now)
-                except Rejected as error:
-                    refusal = error
-                changes = engine.drain()
-                if changes.accounts or self._dirty:
-                    self._save(connection, engine, changes, now)
-        except BaseException:
-            self.forget()
-            raise
+        with self.store.database as connection:
+            engine = self._current(connection)
+            now = self._play(engine, symbols)
+            try:
+                result = action(engine, now)
+            except Rejected as error:
+                refusal = error
+            changes = engine.drain()
+            if changes.accounts or self._dirty:
+                self._save(connection, engine, changes, now)
         if refusal is not None:
             raise refusal
         return result, changes
 
-    def _fetch(self, symbol: str) -> None:
-        wanted = self._active | {symbol} if symbol else set(self._active)
-        self.source.fetch(wanted, clock.now())
+    def _fetch(self, symbols: tuple[str, ...]) -> None:
+        now = clock.now()
+        for symbol in symbols:
+            self.source.fetch(symbol, now)
+        for symbol in self._active.difference(symbols):
+            try:
+                self.source.fetch(symbol, now)
+            except ExecutionError as error:
+                log.warning(f"paper: the price of {symbol} stands still: {error.message}")
 
     def _save(self, connection: sqlite3.Connection, engine: Engine, changes: Changes, now: float) -> None:
         saved = self._saved
@@ -101,17 +115,18 @@ class PaperAccount:
         saved.next_order_id, saved.next_trade_id = engine.next_ids
         saved.time = now
         saved.switch = 0.0 if self._switch == _NEVER else self._switch
+        if saved.cancels:
+            saved.cancels = {order_id: due for order_id, due in saved.cancels.items() if due > now}
         self._version += 1
         self._dirty = False
         self.store.save(connection, self._version, changes, saved)
 
     # The market
 
-    def _play(self, engine: Engine, symbol: str) -> float:
+    def _play(self, engine: Engine, symbols: tuple[str, ...]) -> float:
         """Bring the engine to the present: prices, funding, the dead-man's switch, each in its turn."""
         now = clock.now()
-        if symbol:
-            self._active.add(symbol)
+        self._active.update(symbols)
         while (due := self.due) <= now:
             self.source.play(engine, self._active, self._played, due)
             engine.advance(due)
@@ -134,7 +149,10 @@ class PaperAccount:
 
     def _fund(self, engine: Engine, due: float) -> None:
         for symbol in dict.fromkeys(position.symbol for position in engine.positions(ME)):
-            engine.on_funding(symbol, self.config.funding_rate, due)
+            try:
+                engine.on_funding(symbol, self.config.funding_rate, due)
+            except Rejected as error:
+                log.warning(f"paper: no funding of {symbol} at {due}: {error}")
         self._set_due(self._switch, self._next_funding(due))
 
     def _set_due(self, switch: float, funding: float) -> None:
@@ -147,6 +165,11 @@ class PaperAccount:
     def arm(self, when: float) -> None:
         """Set when the dead-man's switch falls; 0 disarms it. Call inside an action."""
         self._set_due(when or _NEVER, self._funding_due)
+        self._dirty = True
+
+    def cancel_later(self, order_id: int, due: float) -> None:
+        """Keep a cancel that is on its way, so that it arrives even where this process ends. Call inside an action."""
+        self._saved.cancels[order_id] = due
         self._dirty = True
 
     # Agreeing with the file
@@ -173,6 +196,7 @@ class PaperAccount:
         if saved.market != self._saved.market:
             self._read_market(connection, engine)
         engine.adopt(saved.account, orders, saved.next_order_id, saved.next_trade_id)
+        self._send_cancels(engine, saved)
         self._active.update(order.request.symbol for order in orders)
         self._active.update(position.symbol for position in saved.account.positions)
         if saved.time > self._played or self.source.settable:
@@ -190,6 +214,7 @@ class PaperAccount:
         engine.load_account(saved.account)
         for order in orders:
             engine.load_order(order)
+        self._send_cancels(engine, saved)
         engine.drain()
         if saved.account.position_mode != self.config.position_mode:
             self._change_mode(engine)
@@ -202,6 +227,11 @@ class PaperAccount:
         self._saved, self._version = saved, newest
         self._played = max(self._played, saved.time)
         self._set_due(saved.switch or _NEVER, self._next_funding(self._played))
+
+    def _send_cancels(self, engine: Engine, saved: Saved) -> None:
+        for order_id, due in saved.cancels.items():
+            if engine.order(ME, order_id) is not None:
+                engine.cancel(ME, order_id, due - self.config.cancel_delay)
 
     def _open(self, connection: sqlite3.Connection) -> Engine:
         """Begin a new account in an empty file."""
@@ -217,7 +247,7 @@ class PaperAccount:
         return engine
 
     def _new_engine(self, saved: Saved) -> Engine:
-        self.source = self._driven or sources.make(self.config.source, self.config.seed, self.specs, saved.epoch)
+        self.source.restart(saved.epoch)
         return Engine(
             self.specs.values(),
             order_delay=self.config.order_delay,
@@ -255,7 +285,7 @@ class PaperAccount:
         with self.store.database.lock:
             self.flush()
             assert self.engine is not None
-            self.source = self._driven = source
+            self._own_source, self.source, self._driven = self.source, source, True
             self._played = start
             self._set_due(self._switch, self._next_funding(start))
             return self.engine
@@ -263,7 +293,7 @@ class PaperAccount:
     def release(self) -> None:
         """Take the market back."""
         with self.store.database.lock:
-            self._driven = None
+            self.source, self._driven = self._own_source, False
             self.forget()
 
     # Setting the stage
@@ -315,10 +345,6 @@ class PaperAccount:
         """Bring the account to the present moment and write what the market did."""
         self.run(_nothing)
 
-    def fold(self) -> None:
-        """Bring the tables of orders and fills up to date. Call inside an action."""
-        self.store.fold(self.store.database.connection, self._version)
-
     def prices(self, symbol: str) -> Prices:
         """Answer the best prices of a listed symbol; the account is not touched where the source knows them."""
         now = clock.now()
@@ -327,16 +353,12 @@ class PaperAccount:
                 return _engine_prices(self.engine, symbol)
         if self.source.settable and self._stale():
             self.flush()
-        self.source.fetch((symbol,), now)
+        self.source.fetch(symbol, now)
         found = self.source.prices(symbol, now)
         return self.run(lambda engine, _now: _engine_prices(engine, symbol), symbol)[0] if found is None else found
 
     def _stale(self) -> bool:
         return self.engine is None or self.store.newest() != self._version
-
-    def watch(self, symbol: str) -> None:
-        """Have this symbol's market played from now on."""
-        self._active.add(symbol)
 
     def rules(self, symbol: str) -> Rules:
         """Answer the exact rules of a symbol for rounding."""
@@ -374,44 +396,3 @@ def _nothing(_engine: Engine, _now: float) -> None:
 def _engine_prices(engine: Engine, symbol: str) -> Prices:
     seen = engine.ticker(symbol)
     return Prices(seen.bid, seen.bid_size, seen.ask, seen.ask_size, seen.last, seen.mark, seen.time)
-
-
-_accounts: dict[str, PaperAccount] = {}
-_making = threading.Lock()
-
-
-def current() -> PaperAccount:
-    """Answer the paper account that calls are made for (`settings.account`), made at its first use."""
-    alias = settings.account.get()
-    return _accounts.get(alias) or _make(alias)
-
-
-def remark_of_current() -> str:
-    """Answer what is to be said about the prices, "" where no account could be made yet."""
-    account = _accounts.get(settings.account.get())
-    return account.source.remark if account else ""
-
-
-def _make(alias: str) -> PaperAccount:
-    with _making:
-        if alias not in _accounts:
-            _accounts[alias] = PaperAccount(alias)
-        return _accounts[alias]
-
-
-def forget() -> None:
-    """Close every account; the next call reads the settings anew."""
-    with _making:
-        for account in _accounts.values():
-            account.close()
-        _accounts.clear()
-
-
-def _forked() -> None:
-    global _making
-    _making = threading.Lock()
-    for account in _accounts.values():
-        account.forget()
-
-
-store.on_fork(_forked)
