@@ -10,7 +10,7 @@ import pytest
 
 from Execution import executor, order_manager, registry
 from Execution.common import clock, settings
-from Execution.simulation import accounts
+from Execution.simulation import account
 
 PREFIXES = ("EXECUTION_", "PAPER_", "RISK_", "OKX_", "BINANCE_", "GATE_", "HYPERLIQUID_", "DYDX_", "SOLANA_", "SERUM_")
 
@@ -42,4 +42,4 @@ def _forget() -> None:
         if name not in (*registry.BUILT, *registry.PLANNED):
             registry.unregister(name)
     registry.reset()
-    accounts.forget()
+    account.forget()

@@ -17,9 +17,9 @@ from Execution.common.precision import ZERO, positive
 from Execution.common.types import Kline
 from Execution.matching import model, views
 from Execution.matching.engine import Engine
-from Execution.simulation.account import ME, PaperAccount
 from Execution.simulation.account_store import MarketRow
 from Execution.simulation.instruments import QUOTES
+from Execution.simulation.paper_account import ME, PaperAccount
 from Execution.simulation.sources import FixedSource
 
 Result = model.Order | model.Rejected

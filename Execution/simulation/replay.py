@@ -21,10 +21,10 @@ from Execution.common.errors import Refused, StoreError
 from Execution.common.types import Kline
 from Execution.matching.events import Event, Market, Trade
 from Execution.matching.feed import Feed, FeedError, read
-from Execution.simulation.account import PaperAccount
+from Execution.simulation.account import current
 from Execution.simulation.account_store import MarketRow
-from Execution.simulation.accounts import current
 from Execution.simulation.klines import Bars
+from Execution.simulation.paper_account import PaperAccount
 from Execution.simulation.prices import Prices
 
 _CHANGES = 500
