@@ -93,7 +93,8 @@ def signal(plan: Plan, peers: Peers) -> Result:
 
     In: everything a user's call does: validation, the rules of risk with wide limits, the intent's commit, matching
     with fees and margin, the paper account's commit, the outcome's commit, the answer. Durability NORMAL, prices fixed.
-    Left out is one rule, max_orders_per_minute.
+    Two rules have a figure of their own, max_orders_per_minute and max_orders_per_day, since what they cost may grow
+    with the orders that they count: it is that of the last quarter of the orders of a round.
     The peers match one market order per tick or bar in memory; neither writes anything down.
     """
     found = Result("signal", "execute_signal on paper, one at a time")
@@ -110,9 +111,11 @@ def signal(plan: Plan, peers: Peers) -> Result:
     with home():
         open_market()
         resting = [_resting_round(number, plan.size(1000, 300)) for number in range(plan.rounds)]
+    counted = [_counted_round(count) for _ in range(min(plan.rounds, 2))]
     seconds = [wall for wall, _ in ours]
     found.rate("market orders", seconds, 1, at_least=10_000)
     found.add("market orders, CPU time of each", "µs", [cpu * MICRO for _, cpu in ours])
+    found.add("the same with orders per minute and day counted", "µs", [cpu * MICRO for cpu in counted])
     found.rate("limit orders that rest", resting, 1)
     found.add("three bare SQLite commits of one row", "µs", [each * MICRO for each in floor])
     found.ratio("an order, in sets of three bare commits", seconds, floor)
@@ -152,6 +155,14 @@ class Rivals:
 def _resting_round(number: int, count: int) -> float:
     signals = [limit_signal(number * count + n) for n in range(count)]
     return timed_each(lambda: send(signals, "open"), count)[0]
+
+
+def _counted_round(count: int) -> float:
+    """Answer the CPU time of an order where orders per minute and day are limited, after three quarters of them."""
+    with home(RISK_MAX_ORDERS_PER_MINUTE="1000000000", RISK_MAX_ORDERS_PER_DAY="1000000000"):
+        open_market()
+        send(alternating(count * 3 // 4), "filled")
+        return timed_each(lambda: send(alternating(count // 4), "filled"), count // 4)[1]
 
 
 def _sqlite_floor(path: Path, count: int) -> float:
