@@ -62,7 +62,8 @@ def play(stage: Stage, strategy: MovingAverage, console: Console) -> None:
 
 def show(console: Console, numbers: dict[str, float], title: str) -> None:
     """Print the numbers."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_header=False)
+    console.print(title, style="bold", markup=False)
+    table = Table(box=SIMPLE_HEAD, show_header=False)
     for name, value in report.tiles(numbers):
         table.add_row(name, value)
     console.print(table)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from Execution import signals
 from Execution.command_line import output
 from Execution.command_line.app import app
 from Execution.common import settings
 from Execution.common.types import STATUSES
+from Execution.signals import parse as signals
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

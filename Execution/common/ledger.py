@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -24,11 +25,15 @@ class Ledger:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.journal.on_events = self._take_in
-        self.lock = journal.lock
         self.on_deadline: Callable[[OrderRecord], None] | None = None
         self._book = Book()
         self._recent: dict[str, deque[float]] = {}
         self._last_rid = 0
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What every reader and writer of this process holds."""
+        return self.journal.lock
 
     def writing(self) -> AbstractContextManager[None]:
         """Hold the book for writing over all threads and processes; everything inside is one commit."""
@@ -45,13 +50,13 @@ class Ledger:
         with self.lock:
             self._look()
             record = self._book.orders.get(name) or self.journal.pending(name)
-        if record is not None and (exchange is None or record.exchange == exchange):
-            return record
-        where, parameters = "WHERE (client_order_id = ? OR order_id = ?)", (name, name)
-        stored = self.journal.orders(
-            where + (" AND exchange = ?" if exchange else ""), (*parameters, *filter(None, [exchange]))
-        )
-        return self._live(stored[-1]) if stored else None
+            if record is not None and (exchange is None or record.exchange == exchange):
+                return record
+            where, parameters = "WHERE (client_order_id = ? OR order_id = ?)", (name, name)
+            stored = self.journal.orders(
+                where + (" AND exchange = ?" if exchange else ""), (*parameters, *filter(None, [exchange]))
+            )
+            return self._live(stored[-1]) if stored else None
 
     def open_records(self, exchange: str | None = None) -> list[OrderRecord]:
         """Answer the open orders, those of other processes included, oldest first."""
@@ -192,8 +197,8 @@ class Ledger:
             self._book.traded(record, before)
 
     def _live(self, record: OrderRecord) -> OrderRecord:
-        """Answer the object in memory for a stored record, so that there is one truth for an open order."""
-        return self._book.orders.get(record.client_order_id, record)
+        """Answer the object in memory for a stored record, so that there is one truth for an order."""
+        return self._book.orders.get(record.client_order_id) or self.journal.changed(record.rid) or record
 
     def _take_in(self, events: list[Event] | None) -> None:
         """Bring memory up to what other processes wrote; None means: read everything anew."""

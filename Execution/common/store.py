@@ -54,6 +54,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._forked: list[sqlite3.Connection] = []
         self._depth = 0
+        self.after_fork: Callable[[], None] | None = None
         _all.add(self)
 
     @property
@@ -83,6 +84,8 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Commit, or roll back where the block raised or the commit fails."""
+        if self._depth == 0:
+            raise StoreError(f"the process was forked inside a transaction of {self.path}: this half writes nothing")
         try:
             self._depth -= 1
             if self._depth == 0:
@@ -166,18 +169,14 @@ class Database:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except PermissionError:
-            if not path.exists():
+            if not os.access(path, os.R_OK):
                 _refuse(path, "may not be written here")
         except OSError as error:
             _refuse(path, error.strerror or str(error))
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        version = self._version(connection)
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
-        if version > len(self._migrations):
-            raise StoreTooNew(
-                f"the store {self.path} has schema {version}, this version knows {len(self._migrations)}: upgrade it"
-            )
         if version == 0 and owner == 0 and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             raise StoreError(f"{self.path} is a database of another program")
         for pragma in (
@@ -195,7 +194,8 @@ class Database:
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        # Another process may have been faster, and newer.
+        version = self._version(connection)
         for script in self._migrations[version:]:
             for statement in script.split(";"):
                 if statement.strip():
@@ -204,6 +204,14 @@ class Database:
         connection.execute(f"PRAGMA user_version={len(self._migrations)}")
         connection.execute("COMMIT")
 
+    def _version(self, connection: sqlite3.Connection) -> int:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > len(self._migrations):
+            raise StoreTooNew(
+                f"the store {self.path} has schema {version}, this version knows {len(self._migrations)}: upgrade it"
+            )
+        return version
+
     def _after_fork(self) -> None:
         # The parent's connection must not be touched, nor closed by the garbage collector, in the child.
         if self._connection is not None:
@@ -211,6 +219,8 @@ class Database:
             self._connection = None
         self.lock = threading.RLock()
         self._depth = 0
+        if self.after_fork is not None:
+            self.after_fork()
 
 
 def _refuse(path: Path, reason: str) -> None:

@@ -74,6 +74,10 @@ def _answers(function: Callable[P, Envelope]) -> Callable[P, Envelope]:
             return function(*args, **kwargs)
         except (model.Rejected, ExecutionError) as error:
             return _refusal(error)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # a fault in here, and not a call with the wrong arguments
+            return _refusal(Refused("INVALID_ORDER", str(error)))
 
     return call
 
