@@ -231,15 +231,24 @@ class OrderManager(Ledger):
         if record.order_id:
             arguments = {"order_id": record.order_id}
         answer = registry.call(record.exchange, "get_order_status", record.symbol, **arguments)
+        fills = self._ask_fills(record, answer)
         with self.writing():
             if answer["success"]:
                 self.apply(record, answer["data"], "sync")
+                if fills:
+                    self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
             elif self.is_absent(record, answer) and final:
                 self._change(record, "rejected", "resolve", outcome="not_sent", message="the venue never received it")
                 return ok(public(record), "the venue never received it")
-        if answer["success"] and "fills" not in answer["data"] and record.filled:
-            self.fetch_fills(record)
         return answer
+
+    def _ask_fills(self, record: OrderRecord, answer: Envelope) -> list[tuple[Any, ...]]:
+        """Answer the executions of an order whose status came without them."""
+        if not answer["success"] or "fills" in answer["data"] or not answer["data"]["filled"]:
+            return []
+        order_id = record.order_id or answer["data"]["order_id"]
+        found = registry.call(record.exchange, "get_fills", record.symbol, order_id=order_id)
+        return [fill_facts(fill) for fill in found["data"]] if found["success"] else []
 
     def is_absent(self, record: OrderRecord, answer: Envelope) -> bool:
         """Tell whether "no such order" proves that it never arrived: no id, and past the venue's grace time."""
@@ -251,14 +260,6 @@ class OrderManager(Ledger):
         ):
             return False
         return clock.now() - record.created >= registry.find(record.exchange)[0].absence_grace
-
-    def fetch_fills(self, record: OrderRecord) -> None:
-        """Ask the venue for the executions of an order and keep those that are new."""
-        answer = registry.call(record.exchange, "get_fills", record.symbol, order_id=record.order_id)
-        if answer["success"]:
-            fills = [fill_facts(fill) for fill in answer["data"]]
-            with self.writing():
-                self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
 
     def sync(self, exchange_name: str | None = None) -> list[dict[str, Any]]:
         """Bring every open order up to date with its venue; answer those that changed."""
