@@ -235,7 +235,7 @@ class Executor:
             if protection.is_protective(record):
                 resend(self.orders, record)
             else:
-                self.orders.refresh(record, final=not self._once.is_waiting(record))
+                self.orders.refresh(record)
             if record.status not in ("pending", "unknown"):
                 self._protect_if_wanted(record)
                 settled.append(public(record))

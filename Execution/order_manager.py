@@ -226,21 +226,29 @@ class OrderManager(Ledger):
 
         Args:
             final: whether an order that provably never arrived is written off now; False leaves it to be sent again.
+                One of a signal key without a result is never written off: the next call with that key decides.
         """
         arguments: dict[str, Any] = {"client_order_id": record.client_order_id}
         if record.order_id:
             arguments = {"order_id": record.order_id}
         answer = registry.call(record.exchange, "get_order_status", record.symbol, **arguments)
         fills = self._ask_fills(record, answer)
+        final = final and not answer["success"] and not self.is_waiting(record)
         with self.writing():
             if answer["success"]:
                 self.apply(record, answer["data"], "sync")
                 if fills:
                     self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
-            elif self.is_absent(record, answer) and final:
+            elif final and self.is_absent(record, answer):
                 self._change(record, "rejected", "resolve", outcome="not_sent", message="the venue never received it")
                 return ok(public(record), "the venue never received it")
         return answer
+
+    def is_waiting(self, record: OrderRecord) -> bool:
+        """Tell whether an order belongs to a signal key without a result."""
+        key = self.key_of(record)
+        row = self.journal.signal(key) if key else None
+        return row is not None and row.answer is None
 
     def _ask_fills(self, record: OrderRecord, answer: Envelope) -> list[tuple[Any, ...]]:
         """Answer the executions of an order whose status came without them."""

@@ -74,12 +74,6 @@ class Once:
                 return fail("TIMEOUT", f"key {key!r:.80} is still being carried out by {row}", "unknown")
             time.sleep(_POLL)
 
-    def is_waiting(self, record: OrderRecord) -> bool:
-        """Tell whether an order belongs to a key without a result, so that the next call with it will decide."""
-        key = self._orders.key_of(record)
-        row = self._orders.journal.signal(key) if key else None
-        return row is not None and row.answer is None
-
     def _enter(self, key: str, row: SignalRow | None) -> bool:
         """Reserve the key among the threads of this process; not while another living process has it."""
         if row is not None and row.owner != process.me() and process.alive(row.owner):
