@@ -259,7 +259,10 @@ class OrderManager(Ledger):
         return [fill_facts(fill) for fill in found["data"]] if found["success"] else []
 
     def is_absent(self, record: OrderRecord, answer: Envelope) -> bool:
-        """Tell whether "no such order" proves that it never arrived: no id, and past the venue's grace time."""
+        """Tell whether "no such order" proves that it never arrived: no id, nobody sending it, and past the grace time.
+
+        The venue's grace time counts from the last thing that is known: the last send, or the end of its time-out.
+        """
         if (
             answer["data"]["error"] != "ORDER_NOT_FOUND"
             or record.order_id
@@ -267,7 +270,7 @@ class OrderManager(Ledger):
             or (record.status == "pending" and not self._is_orphan(record))
         ):
             return False
-        return clock.now() - record.created >= registry.find(record.exchange)[0].absence_grace
+        return clock.now() - record.updated >= registry.find(record.exchange)[0].absence_grace
 
     def sync(self, exchange_name: str | None = None) -> list[dict[str, Any]]:
         """Bring every open order up to date with its venue; answer those that changed."""
