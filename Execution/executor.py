@@ -87,7 +87,7 @@ class Executor:
                 parsed.key,
                 digest(signal, name, unified),
                 lambda claim: self._carry_out(name, unified, parsed, started, claim),
-                lambda records: _resumed(records, started),
+                lambda records: self._resumed(records, started),
             )
         except ExecutionError as error:
             return failure(error)
@@ -154,7 +154,7 @@ class Executor:
             answers.append(answer_of(records, replies, timing_of(marks), verdicts[0], signal.remark))
             if protection.wants_protection(records[0]):
                 guarded.append(protection.record_protection(self.orders, records[0]))
-            if signal.key and not is_open_question(answers[0]):
+            if signal.key and not guarded and not is_open_question(answers[0]):
                 self.orders.journal.answer_signal(signal.key, answers[0])
 
         replies = submit(
@@ -186,6 +186,15 @@ class Executor:
         if key and not is_open_question(answer):
             with self.orders.writing():
                 self.orders.journal.answer_signal(key, answer)
+
+    def _resumed(self, records: list[OrderRecord], started: float) -> Envelope:
+        """Answer a keyed signal whose orders were recorded by a process that died."""
+        replies = [reply_of(record) for record in records]
+        answer = answer_of(records, replies, timing_of([started]), None, "resumed after an interruption")
+        if protection.wants_protection(records[0]):
+            standing = protection.standing(self.orders, records[0])
+            answer["data"]["protection"] = standing + self._protect_if_wanted(records[0])
+        return answer
 
     def send_checked(self, record: OrderRecord, signal: Signal, started: float) -> Envelope:
         """Check and send an order made earlier, by a snapshot of now."""
@@ -222,6 +231,7 @@ class Executor:
             record = self.orders.find(order["client_order_id"], order["exchange"])
             if record is not None:
                 self._protect_if_wanted(record)
+        self._mend_protection()
         return changed
 
     def recover(self) -> list[dict[str, Any]]:
@@ -230,22 +240,30 @@ class Executor:
         One that provably never arrived is written off; one of a signal key waits for that key to come again, and one
         that protects an entry is sent now.
         """
-        settled = []
-        for record in self.orders.leftovers():
-            if protection.is_protective(record):
-                resend(self.orders, record)
-            else:
+        leftovers = self.orders.leftovers()
+        for record in leftovers:
+            if not record.parent:
                 self.orders.refresh(record)
-            if record.status not in ("pending", "unknown"):
                 self._protect_if_wanted(record)
-                settled.append(public(record))
-        return settled
+        self._mend_protection()
+        return [public(record) for record in leftovers if record.status not in ("pending", "unknown")]
 
-    def _protect_if_wanted(self, record: OrderRecord) -> None:
-        if protection.wants_protection(record):
-            for answer in protection.protect(self.orders, record):
-                if not answer["success"]:
-                    log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
+    def _protect_if_wanted(self, record: OrderRecord) -> list[Envelope]:
+        if not protection.wants_protection(record):
+            return []
+        placed = protection.protect(self.orders, record)
+        for answer in placed:
+            if not answer["success"]:
+                log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
+        return placed
+
+    def _mend_protection(self) -> None:
+        """Send protective orders that were recorded only, and protect entries whose fill nobody answered."""
+        for record in self.orders.leftovers():
+            if record.parent:
+                resend(self.orders, record)
+        for entry in self.orders.unprotected():
+            self._protect_if_wanted(entry)
 
     def start(self) -> None:
         """On first use: settle leftovers, and watch the deadlines of orders that are open."""
@@ -289,12 +307,6 @@ class Executor:
         """End the background thread and close the store."""
         self._deadlines.stop()
         self.orders.close()
-
-
-def _resumed(records: list[OrderRecord], started: float) -> Envelope:
-    """Answer a keyed signal whose orders were recorded by a process that died."""
-    replies = [reply_of(record) for record in records]
-    return answer_of(records, replies, timing_of([started]), None, "resumed after an interruption")
 
 
 def _is_stale(verdicts: Sequence[Verdict]) -> bool:
