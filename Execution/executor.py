@@ -184,8 +184,7 @@ class Executor:
         remark = protection.remark_on(entry, placed) if answer["success"] else ""
         answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
         if key and not is_open_question(answer):
-            with self.orders.writing():
-                self.orders.journal.answer_signal(key, answer)
+            self._once.keep(key, answer)
 
     def _resumed(self, records: list[OrderRecord], started: float) -> Envelope:
         """Answer a keyed signal whose orders were recorded by a process that died."""
@@ -266,18 +265,20 @@ class Executor:
             self._protect_if_wanted(entry)
 
     def start(self) -> None:
-        """On first use: settle leftovers, and watch the deadlines of orders that are open."""
-        if not self._started:
+        """On first use, and after an outcome could not be recorded: settle leftovers. Watch deadlines of open orders."""
+        if not self._started or self.orders.has_abandoned:
             with self._start_lock:
                 self._start_once()
 
     def _start_once(self) -> None:
-        if self._started:
+        if self._started and not self.orders.has_abandoned:
             return
         self.recover()
-        for record in self.orders.open_records():
-            if record.deadline:
-                self._watch(record)
+        self.orders.has_abandoned = False
+        if not self._started:
+            for record in self.orders.open_records():
+                if record.deadline:
+                    self._watch(record)
         self._started = True
 
     def _watch(self, record: OrderRecord) -> None:

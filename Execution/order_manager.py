@@ -53,6 +53,8 @@ class OrderManager(Ledger):
                 timeout=settings.number("EXECUTION_STORE_TIMEOUT") if timeout is None else timeout,
             )
         )
+        self.has_abandoned = False
+        """Whether this process left orders without an outcome, so that the next call looks after them."""
 
     # -- what users were promised
 
@@ -177,7 +179,8 @@ class OrderManager(Ledger):
             self._change(record, "pending", "resend", message="sent again: the venue never received it")
 
     def abandon(self, records: Iterable[OrderRecord]) -> None:
-        """Leave orders whose outcome could not be written down to the resolver."""
+        """Leave orders whose outcome could not be written down to whoever recovers next."""
+        self.has_abandoned = True
         for record in records:
             _in_flight.discard(record.client_order_id)
 
