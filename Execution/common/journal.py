@@ -107,8 +107,6 @@ class Journal:
         self._depth = max(0, self._depth - 1)
         try:
             if kind is None and self._depth == 0:
-                if self._spoiled:
-                    raise StoreError("a part of the transaction failed: nothing of it was written")
                 self._flush(self.database.connection)
         except BaseException as fault:
             self._forget()
@@ -191,6 +189,8 @@ class Journal:
                 ) from error
 
     def _flush(self, connection: sqlite3.Connection) -> None:
+        if self._spoiled:
+            raise StoreError("a part of the transaction failed: nothing of it was written")
         _insert(connection, _INSERT_EVENT, self._events)
         self._events.clear()
         if len(self._new) + len(self._changed) >= _PROJECT_EVERY:
