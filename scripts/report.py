@@ -102,7 +102,7 @@ def tiles(numbers: Mapping[str, float], currency: str = "USDT") -> list[tuple[st
         ("return", f"{numbers['return']:+.3%}"),
         ("largest drawdown", f"{numbers['max_drawdown']:.3%}"),
         ("fees", f"{numbers['fees']:,.2f} {currency}"),
-        ("slippage of market orders", f"{numbers['slippage'] * 1e4:+.2f} bp"),
+        ("market slippage", f"{numbers['slippage'] * 1e4:+.2f} bp"),
         ("lost to slippage", f"{numbers['slippage_cost']:,.2f} {currency}"),
         ("turnover", f"{numbers['turnover']:,.0f} {currency}"),
         ("orders / filled", f"{numbers['orders']:.0f} / {numbers['filled']:.0f}"),

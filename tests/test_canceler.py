@@ -394,6 +394,14 @@ def test_accounts_with_credentials_are_found(three, monkeypatch):
     assert sorted(cancel_everything()["data"]["venues"]) == ["one", "one:alpha", "three", "two:beta"]
 
 
+def test_a_venue_whose_key_has_another_name_is_found_too(monkeypatch):
+    assert settings.accounts("serum") == []
+    monkeypatch.setenv("SOLANA_PRIVATE_KEY", "secret-secret")
+    monkeypatch.setenv("SERUM_MARKETS", "x")
+    monkeypatch.setenv("OKX_PASSPHRASE", "")
+    assert (settings.accounts("serum"), settings.accounts("okx")) == ([""], [])
+
+
 def test_venues_that_are_not_set_up_are_skipped_unless_named_or_half_set_up(three, monkeypatch):
     for fake in three[:2]:
         fake.failing = dict.fromkeys(("cancel_all_orders", "get_open_orders"), ("CONFIGURATION", "not_sent"))

@@ -468,6 +468,9 @@ def test_run_stops_on_sigterm_after_what_it_has_begun(tmp_path: Path) -> None:
 # -- replay
 
 STRATEGY = """
+import time
+from pathlib import Path
+
 from Execution import execute_signal
 
 def on_bar(bar):
@@ -476,6 +479,10 @@ def on_bar(bar):
 
 def broken(bar):
     raise ZeroDivisionError("too clever")
+
+def slow(bar):
+    Path("playing").touch()
+    time.sleep(30)
 
 answers = []
 nothing = 17
@@ -793,3 +800,25 @@ def test_doctor_says_when_paper_has_no_price(monkeypatch: pytest.MonkeyPatch) ->
 def test_facts_are_shown_one_below_the_other() -> None:
     call("signal", "paper", "BTC-USDT", "buy", "--notional", "100")
     assert re.search(r"long\s+0\.0", call("positions", "paper").stdout)
+
+
+def test_replay_at_a_speed_takes_its_time(candles: str) -> None:
+    began = time.monotonic()
+    words = ("replay", candles, "--every", "60", "--strategy", "mine.py", "--speed", "600")
+    assert answer_of(*words)["data"]["bars"] >= 10
+    assert time.monotonic() - began >= 12 * 60 / 600
+
+
+def test_ctrl_c_ends_a_replay_with_130(candles: str) -> None:
+    command = [sys.executable, "-m", "Execution", "replay", candles, "--every", "60", "--strategy", "mine.py:slow"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as playing:
+        deadline = time.monotonic() + 30
+        while not Path("playing").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        playing.send_signal(signal.SIGINT)
+        out, err = playing.communicate(timeout=30)
+    assert playing.returncode == 130, err
+    assert out == ""
+    assert "Traceback" not in err

@@ -16,9 +16,9 @@ def test_we_are_alive_and_always_the_same() -> None:
     assert process.alive(process.me())
 
 
-@pytest.mark.parametrize("owner", ["", "x", ":", "12", "-1:5", "1.5:3", "²:1", f"{2**70}:1", "0:", "us:1", "us:"])
+@pytest.mark.parametrize("owner", ["", "x", ":", "12", "-1:5", "1.5:3", "²:1", f"{2**70}:1", "0:", "{me}:1", "{me}:"])
 def test_what_names_no_running_process_is_dead(owner: str) -> None:
-    assert not process.alive(owner.replace("us", str(os.getpid())))
+    assert not process.alive(owner.format(me=os.getpid()))
 
 
 def test_a_child_is_alive_until_it_ends_and_dead_as_a_zombie() -> None:
@@ -30,8 +30,8 @@ def test_a_child_is_alive_until_it_ends_and_dead_as_a_zombie() -> None:
         assert process.alive(owner)
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert not process.alive(owner)
-    assert not process.alive(owner)
+        assert not process.alive(owner.format(me=os.getpid()))
+    assert not process.alive(owner.format(me=os.getpid()))
 
 
 def test_a_forked_child_is_somebody_else() -> None:
