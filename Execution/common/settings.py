@@ -192,8 +192,11 @@ def config_path() -> Path | None:
     folder = Path(os.environ.get("EXECUTION_HOME") or DEFAULTS["EXECUTION_HOME"]).expanduser()
     candidates = [Path(named).expanduser()] if named else [Path("execution.toml"), folder / "execution.toml"]
     for path in candidates:
-        if path.is_file():
-            return path
+        try:
+            if path.is_file():
+                return path
+        except OSError as error:
+            raise Refused("CONFIGURATION", f"{path} cannot be read: {error.strerror}") from None
     if named:
         raise Refused("CONFIGURATION", f"EXECUTION_CONFIG names {named}, which is not a file")
     return None
