@@ -102,7 +102,7 @@ def prepare(
     reference = None if draft.reduce_only else price or stop or reference_price
     now = clock.now()
     return OrderRecord(
-        client_order_id=str(draft.client_order_id or new_client_order_id()),
+        client_order_id=_chosen(draft.client_order_id) if draft.client_order_id else new_client_order_id(),
         exchange=name,
         symbol=symbol,
         side=side,
@@ -200,6 +200,7 @@ def _options(draft: Draft) -> dict[str, Any] | None:
 # -- client order ids
 
 _tag = ""
+_given: set[str] = set()
 _counter = itertools.count(1)
 
 
@@ -214,6 +215,7 @@ def new_client_order_id() -> str:
 def _forget_tag() -> None:
     global _tag
     _tag = ""
+    _given.clear()
 
 
 on_fork(_forget_tag)
@@ -221,7 +223,15 @@ on_fork(_forget_tag)
 
 def is_fresh(client_order_id: str) -> bool:
     """Tell whether an id came from `new_client_order_id` of this process, so that no order can have it yet."""
-    return bool(_tag) and client_order_id.startswith(_tag, len(OURS))
+    return bool(_tag) and client_order_id.startswith(_tag, len(OURS)) and client_order_id not in _given
+
+
+def _chosen(client_order_id: object) -> str:
+    """Answer the id that a caller chose; it may be one that we made for an order of his before."""
+    chosen = str(client_order_id)
+    if is_fresh(chosen):
+        _given.add(chosen)
+    return chosen
 
 
 def keyed_client_order_id(key: str, leg: int) -> str:

@@ -68,7 +68,10 @@ class OrderManager(Ledger):
         try:
             record = _external(order_info)
             with self.journal:
-                known = self.find(record.order_id or record.client_order_id, record.exchange)
+                known = self.find(record.order_id, record.exchange) if record.order_id else None
+                known = known or self.find(record.client_order_id)
+                if known is not None and known.exchange != record.exchange:
+                    raise Refused("DUPLICATE_ORDER", f"{record.client_order_id!r} is an order on {known.exchange}")
                 if known is not None:
                     return ok(public(known), "already in the book")
                 self._insert(record, None)

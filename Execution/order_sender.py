@@ -73,10 +73,20 @@ def place_orders(exchange_name: str, orders: Sequence[Mapping[str, Any]]) -> lis
             records.append((index, prepare(exchange_name, draft_of(order))))
         except ExecutionError as error:
             answers[index] = _flat(order, None, failure(error))
-    results = submit(default_manager(), [record for _, record in records])
+    results = _submit_to_default([record for _, record in records])
     for (index, record), answer in zip(records, results, strict=True):
         answers[index] = _flat(orders[index], record, answer)
     return answers
+
+
+def _submit_to_default(records: list[OrderRecord]) -> list[Envelope]:
+    if not records:
+        return []
+    try:
+        manager = default_manager()
+    except ExecutionError as error:
+        return [failure(error) for _ in records]
+    return submit(manager, records)
 
 
 def submit(
@@ -113,11 +123,22 @@ def submit(
     if marks is not None:
         marks.append(time.perf_counter())
     leaving = [index for index, answer in enumerate(answers) if answer is None]
-    for index, answer in zip(leaving, send([records[i] for i in leaving]), strict=True):
+    try:
+        replies = send([records[i] for i in leaving])
+    except BaseException:
+        # Interrupted in the middle: what became of them is for the resolver to find out.
+        manager.abandon(records)
+        raise
+    for index, answer in zip(leaving, replies, strict=True):
         answers[index] = answer
     if marks is not None:
         marks.append(time.perf_counter())
     return settle(manager, records, [a for a in answers if a is not None], leaving, after)
+
+
+def dispatch(manager: OrderManager, records: Sequence[OrderRecord]) -> list[Envelope]:
+    """Send orders that are recorded, and record the outcomes in one commit."""
+    return settle(manager, records, send(records), range(len(records)))
 
 
 def _record(manager: OrderManager, record: OrderRecord, check: Check | None, key: str | None) -> Envelope | None:
@@ -252,11 +273,3 @@ def _flat(order: Mapping[str, Any], record: OrderRecord | None, answer: Envelope
 
 def _price(record: OrderRecord) -> float | None:
     return None if record.price is None else float(record.price)
-
-
-def timing_of(marks: Sequence[float]) -> dict[str, float]:
-    """Name the seconds between the marks: check, record, send; `total` runs until now."""
-    start, *_ = marks
-    timing = {name: b - a for name, a, b in zip(("check", "record", "send"), marks, marks[1:], strict=False)}
-    timing["total"] = time.perf_counter() - start
-    return timing

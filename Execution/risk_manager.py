@@ -158,6 +158,8 @@ class RiskManager:
             message, code = f"the account of {name} cannot be read: {account.trouble}", "ACCOUNT_UNREADABLE"
             return _report(name, "warning", [message], metrics, code)
         level, reasons = judge_account(account.judged(), self.thresholds)
+        if account.trouble:
+            level, reasons = "warning" if level == "safe" else level, [*reasons, f"no positions: {account.trouble}"]
         return _report(name, level, reasons, metrics, "ACCOUNT_DANGER" if level == "danger" else "")
 
     def send_liquidation_signal(self, exchange_name: str, symbol: str | None = None) -> dict[str, Any]:
@@ -216,7 +218,7 @@ class RiskManager:
             _leverage(options["leverage"]) if options and options.get("leverage") else None,
         )
         state = RiskState(
-            equity=account.equity,
+            equity=None if account.trouble else account.equity,
             day_start_equity=account.day_start_equity,
             mark=quote.mark,
             bid=quote.bid,

@@ -45,6 +45,8 @@ def test_an_order_can_be_named_by_our_id(venue):
     first, second = venue.add(), venue.add()
     assert cancel_order("fake", SYMBOL, client_order_id=first["client_order_id"])["data"]["state"] == "cancelled"
     assert cancel_order("fake", SYMBOL, second["client_order_id"])["data"]["state"] == "cancelled"
+    third = venue.add(status="filled", filled=1.0)
+    assert cancel_order("fake", SYMBOL, third["client_order_id"])["data"]["state"] == "filled"
 
 
 def test_digits_are_never_taken_for_one_of_our_ids(venue):
@@ -213,6 +215,7 @@ def test_a_lagging_read_is_not_believed_forever(venue):
     venue.lagging_reads.extend([[dict(order)], [dict(order)], [dict(order)]])
     answer = cancel_all_orders("fake")
     assert answer["success"]
+    assert (answer["cancelled_count"], answer["data"]["gone"]) == (1, [])
     assert answer["data"]["attempts"] == 2
     assert answer["data"]["left"] == []
 
@@ -230,6 +233,34 @@ def test_what_is_left_at_the_deadline_is_listed(venue):
     assert answer["data"]["attempts"] > 1
     assert [(failed["order_id"], failed["error"]) for failed in answer["data"]["failed"]] == [("2", "VENUE_REJECTED")]
     assert "1 LEFT: 2" in answer["message"]
+
+
+def test_an_order_that_dies_at_the_second_try_is_cancelled_and_did_not_fail(venue):
+    venue.add()
+    venue.undying = {"1"}
+    venue.before = lambda name: venue.called("get_open_orders") == 2 and venue.undying.clear()
+    data = cancel_all_orders("fake")["data"]
+    assert (data["cancelled"], data["failed"], data["gone"], data["attempts"]) == (["1"], [], [], 2)
+
+
+def test_what_was_seen_open_is_cancelled_even_where_the_next_read_fails(venue):
+    venue.add(kind="stop")
+    venue.leaves_conditional = True
+    venue.silent_cancels = 1
+    fault = {"get_open_orders": ("BAD_RESPONSE", "unknown")}
+    venue.before = lambda name: venue.failing.update(fault if venue.called("get_open_orders") > 1 else {})
+    answer = cancel_all_orders("fake", deadline=0.5)
+    assert venue.orders["1"]["status"] == "cancelled"
+    assert (answer["success"], answer["data"]["proven_empty"]) == (False, False)
+
+
+def test_many_orders_that_are_left_do_not_stretch_the_deadline(venue):
+    venue.undying = {venue.add()["order_id"] for _ in range(100)}
+    venue.before = lambda name: name == "cancel_order" and time.sleep(0.02)
+    started = time.monotonic()
+    answer = cancel_all_orders("fake", deadline=0.3)
+    assert time.monotonic() - started < 1.0
+    assert len(answer["data"]["left"]) == 100
 
 
 def test_an_order_that_fills_meanwhile_is_gone_not_cancelled(venue, monkeypatch):
@@ -361,6 +392,14 @@ def test_accounts_with_credentials_are_found(three, monkeypatch):
     for name in ("ONE_API_KEY", "ONE_ALPHA_API_KEY", "TWO_BETA_PRIVATE_KEY"):
         monkeypatch.setenv(name, "secret-secret")
     assert sorted(cancel_everything()["data"]["venues"]) == ["one", "one:alpha", "three", "two:beta"]
+
+
+def test_a_venue_whose_key_has_another_name_is_found_too(monkeypatch):
+    assert settings.accounts("serum") == []
+    monkeypatch.setenv("SOLANA_PRIVATE_KEY", "secret-secret")
+    monkeypatch.setenv("SERUM_MARKETS", "x")
+    monkeypatch.setenv("OKX_PASSPHRASE", "")
+    assert (settings.accounts("serum"), settings.accounts("okx")) == ([""], [])
 
 
 def test_venues_that_are_not_set_up_are_skipped_unless_named_or_half_set_up(three, monkeypatch):

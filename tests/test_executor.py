@@ -342,6 +342,29 @@ def test_stop_loss_and_take_profit_protect_what_filled() -> None:
     assert len(paper.get_open_orders(SWAP)["data"]) == 2
 
 
+def test_a_keyed_entry_is_answered_with_its_protection_again() -> None:
+    signal = {"action": "buy", "amount": 0.02, "stop_loss": 58000, "key": "k"}
+    first = execute_signal("paper", SWAP, signal)
+    assert first["data"]["protection"][0]["success"]
+    assert execute_signal("paper", SWAP, signal) == first
+    assert len(paper.get_open_orders(SWAP)["data"]) == 1
+
+
+def test_protection_that_a_dead_process_left_unsent_is_sent_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    from Execution.signals import protection
+
+    monkeypatch.setattr(protection, "send_protection", lambda *_args: 1 / 0)
+    broken = execute_signal("paper", SWAP, {"action": "buy", "amount": 0.02, "stop_loss": 58000})
+    assert broken["data"]["outcome"] == "unknown"
+    assert paper.get_open_orders(SWAP)["data"] == []
+    monkeypatch.undo()
+    monkeypatch.setenv("PAPER_SOURCE", "fixed")
+    child = default_manager().get_orders_by_status("pending")[0]
+    default_manager().abandon([default_manager().find(child["client_order_id"])])
+    assert [o["status"] for o in default_executor().recover()] == ["open"]
+    assert [o["stop_price"] for o in paper.get_open_orders(SWAP)["data"]] == [58000]
+
+
 def test_protection_of_a_resting_entry_follows_its_fills() -> None:
     signal = {"action": "buy", "amount": 0.02, "price": 59000, "stop_loss": 58000}
     answer = execute_signal("paper", SWAP, signal)

@@ -60,6 +60,14 @@ def free(made: Engine, asset: str, account: str = "a") -> Decimal:
     return made.summary(account).balances[asset].free
 
 
+def lever(made: Engine, leverage: int, account: str = "a", symbol: str = SWAP.symbol) -> None:
+    made.set_leverage(account, symbol, leverage)
+
+
+def size(made: Engine, account: str = "a") -> Decimal:
+    return sum((position.size for position in made.positions(account)), D(0))
+
+
 def quote(made: Engine, bid: object, ask: object, symbol: str = "BTC-USDT", size: object = 5, **more: object) -> None:
     made.on_quote(symbol, D(str(bid)), D(str(size)), D(str(ask)), D(str(size)), 2.0, **more)
 

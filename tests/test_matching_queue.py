@@ -170,6 +170,8 @@ def test_recorded_sizes_finer_than_our_lot_fill_whole_lots_only() -> None:
     made = engine()
     quote(made, 100, 101, size="2.0009")
     assert place(made, limit("buy", 3, 101, time_in_force="IOC")).filled == 2
+    made.on_depth(SYMBOL, [], levels((101, "2.0005"), (102, "0.9995")), 3.0)
+    assert place(made, limit("buy", 3, 102, time_in_force="FOK")).reason == "fok"
     order = place(made, limit("sell", 1, 102), "b")
     trade(made, 103, "0.0005", "buy")
     assert order.filled == 0

@@ -73,6 +73,7 @@ def test_get_position_answers_what_was_promised(venue):
         "leverage": 5.0,
     }
     assert (answer["notional"], answer["exchange"], answer["success"]) == (200.0, "fake", True)
+    assert answer["message"] == ""
     assert len(answer["legs"]) == 1
 
 
@@ -80,6 +81,7 @@ def test_a_flat_position_has_the_same_keys(venue):
     venue.positions = [position("ETH-USDT-SWAP", "long", 1)]
     answer = manager.get_position("fake", SWAP)
     assert (answer["side"], answer["size"], answer["success"], answer["unrealized_pnl"]) == ("none", 0.0, True, 0.0)
+    assert answer["message"] == ""
     venue.positions = [position(SWAP, "long", 1)]
     assert set(manager.get_position("fake", SWAP)) == set(answer)
 
@@ -258,7 +260,7 @@ def test_with_both_legs_open_the_side_must_be_named(venue):
     venue.positions = [position(SWAP, "long", 1), position(SWAP, "short", 3)]
     assert "name the side" in manager.decrease_position("fake", SWAP, 1)["message"]
     assert manager.decrease_position("fake", SWAP, 1, side="short")["side"] == "buy"
-    assert manager.decrease_position("fake", SWAP, 1, side="up")["success"] is False
+    assert "no up position" in manager.decrease_position("fake", SWAP, 1, side="up")["message"]
 
 
 def test_a_spot_holding_is_reduced_by_a_plain_sell(venue):
@@ -317,10 +319,18 @@ def test_a_spot_holding_is_sold_down_to_the_lot_and_the_dust_named(venue):
     hold(venue, 1.23456)
     answer = manager.close_position("fake", SPOT)
     assert (answer["success"], answer["amount"], answer["data"]["dust"]) == (True, 1.234, 0.00056)
-    assert "0.00056" in answer["message"]
+    assert answer["message"] == "0.00056 BTC-USDT stays: less than a lot"
     hold(venue, 1.0)
     answer = manager.close_position("fake", SPOT)
     assert (answer["amount"], answer["data"]["dust"], answer["message"]) == (1.0, 0.0, "")
+
+
+def test_what_is_just_large_enough_is_sold(venue):
+    hold(venue, 0.05)
+    assert manager.close_position("fake", SPOT)["amount"] == 0.05
+    hold(venue, 1.0)
+    venue.min_notional, venue.least = 0.0, 1.0
+    assert manager.close_position("fake", SPOT)["amount"] == 1.0
 
 
 @pytest.mark.parametrize("size", [0.0004, 0.03])
@@ -340,6 +350,7 @@ def test_what_open_orders_lock_is_not_sold(venue):
     hold(venue, 2.0, free=0.0)
     answer = manager.close_position("fake", SPOT)
     assert (answer["success"], answer["data"]["error"]) == (False, "INSUFFICIENT_FUNDS")
+    assert "2.0 BTC-USDT is locked" in answer["message"]
 
 
 def test_closing_what_makes_no_sense(venue):

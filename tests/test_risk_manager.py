@@ -422,6 +422,22 @@ def test_an_account_that_cannot_be_read_is_a_warning_and_never_liquidated(risk, 
     assert "total_equity" in answer["metrics"]
 
 
+def test_without_positions_the_account_is_watched_but_nothing_is_opened(risk, venue):
+    venue.failing["get_positions"] = ("VENUE_REJECTED", "rejected")
+    venue.margin_ratio = 0.9
+    answer = risk.check_account_risk("fake")
+    assert (answer["risk_level"], answer["metrics"]["margin_ratio"], answer["code"]) == (
+        "danger",
+        0.9,
+        "ACCOUNT_DANGER",
+    )
+    venue.margin_ratio = 0.0
+    answer = risk.check_account_risk("fake")
+    assert (answer["risk_level"], answer["should_liquidate"], answer["code"]) == ("warning", False, "")
+    assert "no positions" in answer["message"]
+    assert risk.check_order_risk("fake", SYMBOL, "buy", 1, 100)["code"] == "ACCOUNT_UNREADABLE"
+
+
 def test_the_account_can_be_watched_without_a_store(risk, venue, book):
     book.fault = StoreLocked("the store is locked")
     assert risk.check_account_risk("fake")["risk_level"] == "safe"
@@ -499,6 +515,25 @@ def test_a_fill_of_one_process_is_seen_by_the_other_with_its_old_snapshot(venue,
         assert attempt(manager, risk, snapshot, record(amount="30", number=2)) == "POSITION_SIZE"
     assert attempt(shared[1], risks[1], snapshots[1], record("sell", "80", number=3)) == ""
     assert attempt(shared[1], risks[1], snapshots[1], record("sell", "101", number=4)) == "POSITION_SIZE"
+
+
+def test_a_fill_of_the_other_process_while_the_account_is_read_is_not_counted_twice(venue, shared):
+    first = record(amount="80", number=1)
+    with shared[1].writing():
+        shared[1].record(first)
+
+    def fill_elsewhere(name):
+        if name == "get_positions" and not venue.positions:
+            venue.positions = [position(SYMBOL, "long", 80)]
+            done = {"order_id": "1", "status": "filled", "filled": 80.0, "average_price": 100.0}
+            with shared[1].writing():
+                shared[1].apply(first, done | {"fee": 0, "fee_currency": ""}, "send")
+
+    venue.before = fill_elsewhere
+    risk = RiskManager(book=shared[0])
+    snapshot = risk.prepare("fake", SYMBOL)
+    assert attempt(shared[0], risk, snapshot, record("sell", "81", number=2)) == ""
+    assert attempt(shared[0], risk, snapshot, record("sell", "100", number=3)) == "POSITION_SIZE"
 
 
 def test_a_late_fill_of_an_ended_order_counts(venue, shared):

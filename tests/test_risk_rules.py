@@ -53,9 +53,9 @@ CASES = [
     ("LOSS_RATIO", order(), order(), state(equity="9500.01"), state(equity=9500), STANDARD),
     ("LOSS_RATIO", order(), order(), CALM, state(equity=-5, day_start_equity=0), STANDARD),
     ("DAILY_LOSS", order(), order(), state(equity=9801), state(equity=9800), limits(max_daily_loss=D(200))),
-    ("ORDER_NOTIONAL", order(), order(amount=2), CALM, CALM, limits(max_order_notional=D(199))),
-    ("ORDER_NOTIONAL", market(), market(amount=2), CALM, CALM, limits(max_order_notional=D(199))),
-    ("SYMBOL_NOTIONAL", order(), order(), CALM, state(position=2), limits(max_symbol_notional=D(299))),
+    ("ORDER_NOTIONAL", order(), order(amount=2), CALM, CALM, limits(max_order_notional=D(100))),
+    ("ORDER_NOTIONAL", market(), market(amount=2), CALM, CALM, limits(max_order_notional=D(100))),
+    ("SYMBOL_NOTIONAL", order(), order(), CALM, state(position="0.001"), limits(max_symbol_notional=D(100))),
     ("OPEN_ORDERS", order(), order(), state(open_orders=2), state(open_orders=3), limits(max_open_orders=3)),
     (
         "ORDERS_PER_MINUTE",
@@ -187,6 +187,87 @@ def test_a_denial_tells_limit_and_value():
     assert verdict["numbers"]["fraction"] == 0.2
     assert verdict["numbers"]["limit"] == 0.1
     assert "0.2000 of equity 10000" in verdict["reason"]
+
+
+@pytest.mark.parametrize(
+    ("view", "known", "reducing"),
+    [
+        (order("sell", 5), {"position": 5}, True),
+        (order("sell", "5.001"), {"position": 5}, False),
+        (order("sell", 3), {"position": 5, "open_sells": 2}, True),
+        (order("sell", "3.001"), {"position": 5, "open_sells": 2}, False),
+        (order("sell", 5), {"position": 5, "open_buys": 2}, True),
+        (order("buy", 5), {"position": -5}, True),
+        (order("buy", "5.001"), {"position": -5}, False),
+        (order("buy", 3), {"position": -5, "open_buys": 2}, True),
+        (order("buy", "3.001"), {"position": -5, "open_buys": 2}, False),
+        (order("buy", 1), {"position": 5}, False),
+        (order("sell", 1), {"position": -5}, False),
+        (order("sell", 1, reduce_only=True), {"position": 0}, True),
+    ],
+)
+def test_only_what_shrinks_the_position_passes_after_a_loss(view, known, reducing):
+    verdict = evaluate(view, state(equity=9000, **known), STANDARD)
+    assert (verdict.allowed, verdict.reducing) == (reducing, reducing)
+    assert verdict.code == ("" if reducing else "LOSS_RATIO")
+    assert not reducing or verdict.notional == view.amount * 100
+
+
+@pytest.mark.parametrize(
+    ("view", "known", "rules", "sentence"),
+    [
+        (order(price=106), CALM, STANDARD, "price 106 of this buy is more than 0.05 above the mark 100"),
+        (order("sell", price=94), CALM, STANDARD, "price 94 of this sell is more than 0.05 below the mark 100"),
+        (market(), state(ask=106), STANDARD, "best ask 106 of this buy is more than 0.05 above the mark 100"),
+        (market("sell"), state(bid=94), STANDARD, "best bid 94 of this sell is more than 0.05 below the mark 100"),
+        (
+            order(price=130, kind="stop", stop_price=120),
+            CALM,
+            STANDARD,
+            "price 130 of this buy is more than 0.05 above the stop price 120",
+        ),
+        (
+            order(price=None, kind="stop", stop_price=90),
+            CALM,
+            STANDARD,
+            "stop price 90 of this buy stop is below the mark 100 by more than 0.05: it would trigger at once",
+        ),
+        (
+            order(price=None, kind="take_profit", stop_price=110),
+            CALM,
+            STANDARD,
+            "stop price 110 of this buy take_profit is above the mark 100 by more than 0.05: it would trigger at once",
+        ),
+        (order(), state(mark=None), STANDARD, "no mark price of BTC-USDT-SWAP is known: the venue shows none"),
+        (
+            order(),
+            state(rate=None, trouble="TIMEOUT"),
+            STANDARD,
+            "no price of its quote currency of BTC-USDT-SWAP is known: TIMEOUT",
+        ),
+        (
+            order(),
+            state(equity=None),
+            STANDARD,
+            "no new exposure while the account cannot be read: nothing is known of it",
+        ),
+        (order(), state(equity=None, trouble="x"), STANDARD, "no new exposure while the account cannot be read: x"),
+        (order(leverage=D(9)), CALM, limits(max_leverage=D(5)), "leverage 9 is set and all positions would be 0.01 of"),
+        (
+            order(),
+            state(equity=0, day_start_equity=0),
+            limits(max_leverage=D(5), max_position_size=None),
+            "leverage 1 is set and all positions would be 1.00 of",
+        ),
+    ],
+)
+def test_what_a_denial_says(view, known, rules, sentence):
+    verdict = evaluate(view, known, rules)
+    assert verdict.reason.startswith(sentence)
+
+
+def test_the_collar_tells_how_far_the_price_is_away():
+    assert evaluate(order("sell", price=90), CALM, STANDARD).numbers["distance"] == 0.1
 
 
 # -- what holds for every order

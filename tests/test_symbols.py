@@ -39,7 +39,8 @@ def test_inverse_contracts_are_refused_as_such(inverse: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", "BTC", "BTCUSDT", "BTC-", "-USDT", "BTC--USDT", "BTC-USDT-", "BTC-USDT-SWAP-SWAP", "BTC-USDT-230929", "BTC_USDT",
+    ["", "BTC", "BTCUSDT", "BTC-", "-USDT", "BTC--USDT", "BTC-USDT-", "BTC-USDT-SWAP-SWAP", "BTC-USDT-230929",
+     "BTC_USDT",
      "BTC USDT", "BTC/USDT-SWAP", "BTC/USDT:", "BTC-USDT\n-SWAP", "B" * 25 + "-USDT", "БТС-USDT", "BTC-USDT;DROP"],
 )  # fmt: skip
 def test_what_is_no_symbol_is_named(wrong: str) -> None:

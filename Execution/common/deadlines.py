@@ -5,9 +5,14 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
-from Execution.common import clock
+from Execution.common import clock, log
+from Execution.common.store import on_fork
+
+_RETRY = 1.0
+_all: weakref.WeakSet[Deadlines] = weakref.WeakSet()
 
 
 class Deadlines:
@@ -15,6 +20,7 @@ class Deadlines:
 
     Deadlines are times of `clock.now()`. Under a replaced clock no thread is started: `poll()` is called instead.
     A deadline that no longer matters is not taken out; whoever is called looks whether it still matters.
+    One whose handling raised comes again a second later: a locked store must not end the watch over all others.
     """
 
     def __init__(self, expired: Callable[[str], None]) -> None:
@@ -23,6 +29,7 @@ class Deadlines:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
+        _all.add(self)
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -42,7 +49,11 @@ class Deadlines:
         count = 0
         while name := self._due():
             count += 1
-            self._expired(name)
+            try:
+                self._expired(name)
+            except Exception as error:  # noqa: BLE001  # whatever it was, the other deadlines must be met
+                log.error(f"the deadline of {name} could not be handled: {type(error).__name__}: {error}")
+                self.add(clock.now() + _RETRY, name)
         return count
 
     def stop(self) -> None:
@@ -54,6 +65,14 @@ class Deadlines:
             thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+        with self._wake:
+            self._stopping = False
+
+    def _after_fork(self) -> None:
+        # The thread stayed with the parent, which keeps its deadlines; the lock may have been held by it.
+        self._wake = threading.Condition()
+        self._heap.clear()
+        self._thread = None
         self._stopping = False
 
     def _due(self) -> str:
@@ -65,10 +84,18 @@ class Deadlines:
     def _run(self) -> None:
         while True:
             with self._wake:
-                if self._stopping:
+                if self._thread is not threading.current_thread():
                     return
                 if not self._heap:
                     self._wake.wait()
                 elif (left := self._heap[0][0] - clock.now()) > 0:
                     self._wake.wait(min(left, 3600.0))
             self.poll()
+
+
+def _forked() -> None:
+    for deadlines in list(_all):
+        deadlines._after_fork()
+
+
+on_fork(_forked)

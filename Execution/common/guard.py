@@ -184,7 +184,7 @@ def _once(
     try:
         answer = target(*args, **kwargs)
     except ExecutionError as error:
-        return failure(error)
+        answer = failure(error)
     except Exception as error:  # noqa: BLE001  # a venue module must not raise; what it did is not known
         log.error(f"{venue.name}.{function} raised {type(error).__name__}: {error}")
         harmless = function in READS or (isinstance(error, TypeError) and _bad_call(error))

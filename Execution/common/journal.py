@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from types import TracebackType
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from Execution.common import clock
+from Execution.common.errors import StoreError
 from Execution.common.journal_rows import (
     FIELDS,
     INSERT_FILL,
@@ -37,6 +39,7 @@ from Execution.common.store import Database
 _ORIGIN = b"\0" * 32
 _pack = struct.Struct(">qqd").pack
 _decode_intent = msgspec.json.Decoder(tuple[OrderRecord, str, str | None]).decode
+_UNREADABLE = (ArithmeticError, KeyError, TypeError, ValueError, msgspec.MsgspecError)
 _PROJECT_EVERY = 500
 _INSERT_EVENT = "INSERT INTO events(seq, time, kind, rid, body, hash) VALUES(?,?,?,?,?,?)"
 
@@ -66,16 +69,22 @@ class Journal:
     def __init__(self, path: str, *, durability: str = "NORMAL", timeout: float = 5.0) -> None:
         """Remember where the file is; it is opened at the first use."""
         self.database = Database(path, MIGRATIONS, durability=durability, timeout=timeout)
-        self.lock = self.database.lock
+        self.database.after_fork = self._after_fork
         self.on_events: Callable[[list[Event] | None], None] | None = None
         self._sequence = -1
         self._head = _ORIGIN
         self._depth = 0
+        self._spoiled = False
         self._events: list[tuple[Any, ...]] = []
         self._new: dict[int, tuple[int, OrderRecord, str, str | None]] = {}
         self._new_by_id: dict[str, OrderRecord] = {}
         self._changed: dict[int, tuple[int, OrderRecord]] = {}
         self._fills: list[tuple[Any, ...]] = []
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What every reader and writer of this process holds; another one after a fork."""
+        return self.database.lock
 
     # -- writing
 
@@ -84,6 +93,7 @@ class Journal:
         connection = self.database.__enter__()
         self._depth += 1
         if self._depth == 1:
+            self._spoiled = False
             try:
                 self._catch_up(connection)
             except BaseException as error:
@@ -94,7 +104,7 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write and commit; nothing of the block is kept where it raised or the store fails."""
-        self._depth -= 1
+        self._depth = max(0, self._depth - 1)
         try:
             if kind is None and self._depth == 0:
                 self._flush(self.database.connection)
@@ -104,6 +114,7 @@ class Journal:
             raise
         if kind is not None:
             self._forget()
+            self._spoiled = True
         try:
             self.database.__exit__(kind, error, trace)
         except BaseException:
@@ -137,7 +148,7 @@ class Journal:
 
     def touch_new(self, event: Event) -> OrderRecord:
         """Have the tables follow an `intent` event that this process did not write; answer its order."""
-        order, owner, key = _decode_intent(event.body)
+        order, owner, key = decode_intent(event)
         self._new[order.rid] = event.seq, order, owner, key
         self._new_by_id[order.client_order_id] = order
         return order
@@ -150,6 +161,11 @@ class Journal:
                 if order.order_id == name:
                     return order
         return found
+
+    def changed(self, rid: int) -> OrderRecord | None:
+        """Answer an order whose row in the table is not up to date."""
+        found = self._changed.get(rid)
+        return found[1] if found else None
 
     def note(self, kind: str, body: dict[str, Any]) -> None:
         """Add an event that belongs to no order."""
@@ -165,9 +181,16 @@ class Journal:
             return
         before, (self._sequence, self._head) = self._sequence, row
         if self.on_events is not None:
-            self.on_events(self.events(before) if before >= 0 else None)
+            try:
+                self.on_events(self.events(before) if before >= 0 else None)
+            except _UNREADABLE as error:
+                raise StoreError(
+                    f"the store {self.database.path} is damaged: an event cannot be read: {error}"
+                ) from error
 
     def _flush(self, connection: sqlite3.Connection) -> None:
+        if self._spoiled:
+            raise StoreError("a part of the transaction failed: nothing of it was written")
         _insert(connection, _INSERT_EVENT, self._events)
         self._events.clear()
         if len(self._new) + len(self._changed) >= _PROJECT_EVERY:
@@ -195,6 +218,10 @@ class Journal:
         self._events.clear()
         self._clear()
         self._sequence, self._head = -1, _ORIGIN
+
+    def _after_fork(self) -> None:
+        self._depth = 0
+        self._forget()
 
     def is_behind(self) -> bool:
         """Tell whether other processes have written since this one looked, or this one never looked."""
@@ -279,16 +306,16 @@ class Journal:
         """Store a value; inside a writing block."""
         self.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (name, value))
 
-    def chain(self) -> Iterator[tuple[Event, str]]:
-        """Walk the whole chain; with each event comes "" or what is wrong with it."""
-        head, expected = _ORIGIN, 1
+    def chain(self, after: int = 0) -> Iterator[tuple[Event, str]]:
+        """Walk the chain, from its beginning or from an event that is trusted; with each event comes "" or a fault."""
+        trusted = self.database.read("SELECT hash FROM events WHERE seq = ?", (after,)) if after else []
+        head, expected, last = (trusted[0][0], after + 1, after) if trusted else (_ORIGIN, 1, -(2**63))
         while rows := self.database.read(
-            "SELECT seq, time, kind, rid, body, hash FROM events WHERE seq >= ? ORDER BY seq LIMIT 5000", (expected,)
+            "SELECT seq, time, kind, rid, body, hash FROM events WHERE seq > ? ORDER BY seq LIMIT 5000", (last,)
         ):
             for event in map(Event._make, rows):
-                problem = _problem(event, expected, head)
-                yield event, problem
-                head, expected = event.hash, event.seq + 1
+                yield event, _problem(event, expected, head)
+                head, expected, last = event.hash, max(1, event.seq + 1), event.seq
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -302,6 +329,11 @@ def decode_answer(text: bytes) -> Any:
     return decode(text)
 
 
+def decode_intent(event: Event) -> tuple[OrderRecord, str, str | None]:
+    """Answer what an `intent` event recorded: the order, the process that sends it, the key of its signal."""
+    return _decode_intent(event.body)
+
+
 def decode_event(event: Event) -> dict[str, Any]:
     """Answer the content of an event."""
     if event.kind == "intent":
@@ -312,11 +344,15 @@ def decode_event(event: Event) -> dict[str, Any]:
 
 
 def _problem(event: Event, expected: int, head: bytes) -> str:
+    if event.seq < expected:
+        return "it stands before the first event"
     if event.seq != expected:
         return f"events {expected} to {event.seq - 1} are missing"
-    if event.hash != _digest(head, event.seq, event.time, event.kind, event.rid, event.body):
-        return "its content or the row before it was changed"
-    return ""
+    try:
+        is_whole = event.hash == _digest(head, event.seq, event.time, event.kind, event.rid, event.body)
+    except (AttributeError, TypeError, struct.error):
+        is_whole = False  # a value of another type than was written
+    return "" if is_whole else "its content or the row before it was changed"
 
 
 def _digest(head: bytes, sequence: int, time: float, kind: str, rid: int, body: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -24,11 +25,15 @@ class Ledger:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.journal.on_events = self._take_in
-        self.lock = journal.lock
         self.on_deadline: Callable[[OrderRecord], None] | None = None
         self._book = Book()
         self._recent: dict[str, deque[float]] = {}
         self._last_rid = 0
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What every reader and writer of this process holds."""
+        return self.journal.lock
 
     def writing(self) -> AbstractContextManager[None]:
         """Hold the book for writing over all threads and processes; everything inside is one commit."""
@@ -45,13 +50,13 @@ class Ledger:
         with self.lock:
             self._look()
             record = self._book.orders.get(name) or self.journal.pending(name)
-        if record is not None and (exchange is None or record.exchange == exchange):
-            return record
-        where, parameters = "WHERE (client_order_id = ? OR order_id = ?)", (name, name)
-        stored = self.journal.orders(
-            where + (" AND exchange = ?" if exchange else ""), (*parameters, *filter(None, [exchange]))
-        )
-        return self._live(stored[-1]) if stored else None
+            if record is not None and (exchange is None or record.exchange == exchange):
+                return record
+            where, parameters = "WHERE (client_order_id = ? OR order_id = ?)", (name, name)
+            stored = self.journal.orders(
+                where + (" AND exchange = ?" if exchange else ""), (*parameters, *filter(None, [exchange]))
+            )
+            return self._live(stored[-1]) if stored else None
 
     def open_records(self, exchange: str | None = None) -> list[OrderRecord]:
         """Answer the open orders, those of other processes included, oldest first."""
@@ -192,8 +197,8 @@ class Ledger:
             self._book.traded(record, before)
 
     def _live(self, record: OrderRecord) -> OrderRecord:
-        """Answer the object in memory for a stored record, so that there is one truth for an open order."""
-        return self._book.orders.get(record.client_order_id, record)
+        """Answer the object in memory for a stored record, so that there is one truth for an order."""
+        return self._book.orders.get(record.client_order_id) or self.journal.changed(record.rid) or record
 
     def _take_in(self, events: list[Event] | None) -> None:
         """Bring memory up to what other processes wrote; None means: read everything anew."""
@@ -217,15 +222,7 @@ class Ledger:
     def _follow(self, record: OrderRecord, event: Event, body: Mapping[str, Any]) -> None:
         """Bring a record to where an event left it."""
         before, was_open = record.filled, record.client_order_id in self._book.orders
-        record.updated = event.time
-        if "status" in body:
-            record.status, record.outcome = body["status"], body.get("outcome", "")
-            record.order_id = body["order_id"]
-        if "filled" in body:
-            average = body["average_price"]
-            record.filled, record.fee = Decimal(body["filled"]), Decimal(body["fee"])
-            record.average_price = None if average is None else Decimal(average)
-            record.fee_currency = body["fee_currency"]
+        advance(record, event, body)
         self.journal.touch(record, event.seq, body.get("fills"))
         if was_open:
             self._book.changed(record, before)
@@ -255,6 +252,19 @@ class Ledger:
         """Store where the open orders begin, so that the next start need not look at all that ended before."""
         oldest = min((record.rid for record in self._book.orders.values()), default=self._last_rid)
         self.journal.set_meta("oldest_open", str(oldest))
+
+
+def advance(record: OrderRecord, event: Event, body: Mapping[str, Any]) -> None:
+    """Bring an order to where an event left it."""
+    record.updated = event.time
+    if "status" in body:
+        record.status, record.outcome = body["status"], body.get("outcome", "")
+        record.order_id = body["order_id"]
+    if "filled" in body:
+        average = body["average_price"]
+        record.filled, record.fee = Decimal(body["filled"]), Decimal(body["fee"])
+        record.average_price = None if average is None else Decimal(average)
+        record.fee_currency = body["fee_currency"]
 
 
 def _takewhile_since(times: deque[float], since: float) -> Iterator[float]:

@@ -7,10 +7,12 @@ belong to the application: a script that sets up loguru itself keeps its own.
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
-_secrets: set[str] = set()
+_secrets: tuple[str, ...] = ()
+_lock = threading.Lock()
 
 
 def _threshold() -> int:
@@ -28,9 +30,14 @@ def set_level(level: str) -> None:
 
 
 def hide(secret: str) -> None:
-    """Blot out this text in every line written from now on."""
-    if len(secret) >= 4:
-        _secrets.add(secret)
+    """Blot out this text in every line written from now on, also where it is written line by line or escaped."""
+    global _secrets
+    if secret in _secrets:
+        return
+    parts = {part for part in (secret, repr(secret)[1:-1], *secret.splitlines()) if len(part) >= 4}
+    # The longest first: one that begins another would leave the rest of it to be read.
+    with _lock:
+        _secrets = tuple(sorted(parts.union(_secrets), key=len, reverse=True))
 
 
 def redact(text: str) -> str:

@@ -21,11 +21,11 @@ on_fork(me.cache_clear)
 def alive(owner: str) -> bool:
     """Tell whether the process that called itself `owner` is still running."""
     pid, _, started = owner.partition(":")
-    if not pid.isdigit():
+    if not (pid.isascii() and pid.isdigit() and int(pid) > 0):
         return False
     try:
         os.kill(int(pid), 0)
-    except ProcessLookupError:
+    except (OverflowError, ProcessLookupError):
         return False
     except PermissionError:
         pass

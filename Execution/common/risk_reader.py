@@ -117,35 +117,45 @@ class Reader:
         return None
 
     def account(self, exchange: str) -> Account:
-        """Read account and positions, and remember what the book had counted by then."""
-        try:
-            with self._book().writing():
-                load, before = self.filled(exchange)
-                before = dict(before)
-        except ExecutionError as error:
-            log.warning(f"risk reads {exchange} without the store: {error.message}")
-            load, before = -1, {}
+        """Read account and positions, between two looks at what the book counted as filled.
+
+        Where only the positions cannot be read the account is answered without them, with `trouble`, and not kept.
+        """
+        load, before = self._look(exchange)
         now = clock.now()
         info = self._call(exchange, "get_account_info")
-        positions = self._call(exchange, "get_positions") if info["success"] else info
-        if not positions["success"]:
-            return Account(trouble=positions["message"], load=load, info=info["data"] if info["success"] else None)
-        load_after, after = self.filled(exchange)
+        if not info["success"]:
+            return Account(trouble=info["message"], load=load)
+        positions = self._call(exchange, "get_positions")
+        load_after, after = self._look(exchange) if load >= 0 else (-1, {})
         try:
             account = parse_account(
                 info["data"],
-                positions["data"],
+                positions["data"] if positions["success"] else (),
                 read=now,
                 load=load if load == load_after else -1,
-                filled=dict(after),
+                filled=after,
                 doubt=doubtful(before, after),
             )
         except _UNREADABLE as error:
             return Account(trouble=f"its answer cannot be read: {error!r:.80}", load=load)
         if account.equity is not None:
             account.day_start_equity = self._day_start(exchange, account.equity, stored=load >= 0)
+        if not positions["success"]:
+            account.trouble = positions["message"]
+        elif account.equity is not None:
             self._accounts[exchange] = account
         return account
+
+    def _look(self, exchange: str) -> tuple[int, dict[str, Decimal]]:
+        """Answer a copy of the sums of fills, those of other processes taken in; (-1, {}) without a store."""
+        try:
+            with self._book().writing():
+                load, filled = self.filled(exchange)
+                return load, dict(filled)
+        except ExecutionError as error:
+            log.warning(f"risk reads {exchange} without the store: {error.message}")
+            return -1, {}
 
     def filled(self, exchange: str) -> tuple[int, dict[str, Decimal]]:
         """Answer the book's sums of fills, with those that were only told."""

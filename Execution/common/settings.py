@@ -59,6 +59,7 @@ DEFAULTS: dict[str, str] = {
 }
 _SECRET_WORDS = ("SECRET", "PASSPHRASE", "PRIVATE_KEY", "MNEMONIC", "API_KEY", "PASSWORD", "TOKEN")
 _CREDENTIALS = ("API_KEY", "API_SECRET", "MNEMONIC", "PASSPHRASE", "PRIVATE_KEY")
+_OWNERS = ("ACCOUNT_ADDRESS", "ADDRESS", "SUBACCOUNT")
 _OTHER_PREFIXES = {"serum": ("SOLANA",)}
 
 account: ContextVar[str] = ContextVar("account", default="")
@@ -95,14 +96,14 @@ def get(name: str, default: str | None = None) -> str:
 def for_account(venue: str, name: str) -> str:
     """Answer a venue's setting for the account in force: OKX_ALPHA_API_KEY for okx:alpha, else OKX_API_KEY.
 
-    A named account never falls back to the credentials of the default one; other settings do.
+    A named account never falls back to the credentials or the address of the default one; other settings do.
     """
     alias = account.get()
     plain = f"{venue.upper()}_{name}"
     if not alias:
         return get(plain)
     value = get(f"{venue.upper()}_{alias.upper()}_{name}")
-    return value or ("" if is_secret(name) else get(plain))
+    return value or ("" if is_secret(name) or name in _OWNERS else get(plain))
 
 
 def accounts(venue: str) -> list[str]:
@@ -110,7 +111,7 @@ def accounts(venue: str) -> list[str]:
     found = set()
     for prefix in (venue.upper(), *_OTHER_PREFIXES.get(venue, ())):
         pattern = re.compile(rf"{prefix}_(?:(\w+)_)?(?:{'|'.join(_CREDENTIALS)})")
-        for name in {*os.environ, *_file_values()}:
+        for name in given():
             if (match := pattern.fullmatch(name)) and get(name):
                 found.add((match[1] or "").lower())
     return sorted(found)
@@ -159,11 +160,13 @@ def flag(name: str) -> bool:
 
 def home() -> Path:
     """Answer the folder of the package's files, made with mode 0700 where it is missing."""
-    path = Path(get("EXECUTION_HOME")).expanduser()
+    path = Path(get("EXECUTION_HOME"))
     try:
+        path = path.expanduser()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refused("CONFIGURATION", f"EXECUTION_HOME {path} cannot be made: {error.strerror}") from None
+    except (OSError, RuntimeError) as error:
+        words = error.strerror if isinstance(error, OSError) else error
+        raise Refused("CONFIGURATION", f"EXECUTION_HOME {path} cannot be made: {words}") from None
     return path
 
 
@@ -176,9 +179,17 @@ def database(name: str, filename: str) -> str:
     if not text:
         return str(home() / filename)
     path = text.removeprefix("sqlite:///") if text.startswith("sqlite:///") else text
-    if "://" in path:
-        raise Refused("CONFIGURATION", f"{name} must be a path or sqlite:///path, not {text!r:.80}")
-    return path if path == ":memory:" else str(Path(path).expanduser())
+    try:
+        if "://" not in path:
+            return path if path == ":memory:" else str(Path(path).expanduser())
+    except RuntimeError:
+        pass
+    raise Refused("CONFIGURATION", f"{name} must be a path or sqlite:///path, not {text!r:.80}")
+
+
+def given() -> set[str]:
+    """Answer the names of everything that is set, in the environment and in execution.toml."""
+    return {*os.environ, *_file_values()}
 
 
 def forget() -> None:
@@ -189,14 +200,14 @@ def forget() -> None:
 def config_path() -> Path | None:
     """Answer the settings file in force, if there is one."""
     named = os.environ.get("EXECUTION_CONFIG")
-    folder = Path(os.environ.get("EXECUTION_HOME") or DEFAULTS["EXECUTION_HOME"]).expanduser()
-    candidates = [Path(named).expanduser()] if named else [Path("execution.toml"), folder / "execution.toml"]
-    for path in candidates:
+    home_folder = os.environ.get("EXECUTION_HOME") or DEFAULTS["EXECUTION_HOME"]
+    for path in [named] if named else ["execution.toml", f"{home_folder}/execution.toml"]:
+        expanded = Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises for a user nobody knows
         try:
-            if path.is_file():
-                return path
+            if expanded.is_file():
+                return expanded
         except OSError as error:
-            raise Refused("CONFIGURATION", f"{path} cannot be read: {error.strerror}") from None
+            raise Refused("CONFIGURATION", f"{expanded} cannot be read: {error.strerror}") from None
     if named:
         raise Refused("CONFIGURATION", f"EXECUTION_CONFIG names {named}, which is not a file")
     return None

@@ -2,7 +2,8 @@
 
 WAL mode. Durability NORMAL survives the death of the process at any moment; a power cut may lose the last commits
 (never the file). FULL waits for the disk at every commit and closes that gap. A connection belongs to one process:
-after a fork the child opens its own.
+before a fork every idle file is closed, and parent and child open it again. SQLite carried over a fork believes in
+locks that the child does not hold, and the commits of the child are lost when the parent closes the file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +23,10 @@ from Execution.common.errors import StoreError, StoreLocked, StoreTooNew
 _PAGE_SIZE = 2048
 _CHECKPOINT_PAGES = 20_000
 _APPLICATION_ID = 0x45584543
+_FORK_PATIENCE = 10.0
 _all: weakref.WeakSet[Database] = weakref.WeakSet()
+_torn: set[str] = set()
+"""Files that were open in the middle of a transaction when this process was forked from its parent."""
 
 
 class Database:
@@ -54,6 +59,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._forked: list[sqlite3.Connection] = []
         self._depth = 0
+        self.after_fork: Callable[[], None] | None = None
         _all.add(self)
 
     @property
@@ -83,6 +89,8 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Commit, or roll back where the block raised or the commit fails."""
+        if self._depth == 0:
+            raise StoreError(f"the process was forked inside a transaction of {self.path}: this half writes nothing")
         try:
             self._depth -= 1
             if self._depth == 0:
@@ -137,6 +145,10 @@ class Database:
         return StoreError(f"the store {self.path} failed: {text}")
 
     def _open(self) -> sqlite3.Connection:
+        if self.path in _torn:
+            raise StoreError(
+                f"the store {self.path} cannot be used: this process was forked in the middle of a transaction"
+            )
         self._create_private()
         try:
             connection = sqlite3.connect(
@@ -166,23 +178,23 @@ class Database:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except PermissionError:
-            if not path.exists():
+            if not os.access(path, os.R_OK):
                 _refuse(path, "may not be written here")
         except OSError as error:
             _refuse(path, error.strerror or str(error))
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        # One moment for all three: another process may be making the file.
+        connection.execute("BEGIN")
+        version = self._version(connection)
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
-        if version > len(self._migrations):
-            raise StoreTooNew(
-                f"the store {self.path} has schema {version}, this version knows {len(self._migrations)}: upgrade it"
-            )
-        if version == 0 and owner == 0 and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        is_empty = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+        connection.execute("COMMIT")
+        if owner != _APPLICATION_ID and not is_empty:
             raise StoreError(f"{self.path} is a database of another program")
+        connection.execute(f"PRAGMA page_size={self._page_size}")
+        self._use_wal(connection)
         for pragma in (
-            f"page_size={self._page_size}",
-            "journal_mode=WAL",
             f"synchronous={self._durability}",
             f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
             "temp_store=MEMORY",
@@ -193,9 +205,22 @@ class Database:
         if version < len(self._migrations):
             self._migrate(connection)
 
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """Switch to WAL; SQLite itself does not wait where another process is doing the same."""
+        until = time.monotonic() + self._timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(0.005)
+
     def _migrate(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        # Another process may have been faster, and newer.
+        version = self._version(connection)
         for script in self._migrations[version:]:
             for statement in script.split(";"):
                 if statement.strip():
@@ -204,20 +229,70 @@ class Database:
         connection.execute(f"PRAGMA user_version={len(self._migrations)}")
         connection.execute("COMMIT")
 
+    def _version(self, connection: sqlite3.Connection) -> int:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > len(self._migrations):
+            raise StoreTooNew(
+                f"the store {self.path} has schema {version}, this version knows {len(self._migrations)}: upgrade it"
+            )
+        return version
+
+    def _before_fork(self) -> None:
+        if self._depth == 0 and self.path != ":memory:":
+            self.close()
+
     def _after_fork(self) -> None:
-        # The parent's connection must not be touched, nor closed by the garbage collector, in the child.
         if self._connection is not None:
+            # Neither used, nor closed by the garbage collector, in the child.
             self._forked.append(self._connection)
             self._connection = None
+            if self.path != ":memory:":
+                _torn.add(self.path)
         self.lock = threading.RLock()
         self._depth = 0
+        if self.after_fork is not None:
+            self.after_fork()
 
 
 def _refuse(path: Path, reason: str) -> None:
     raise StoreError(f"the store {path} cannot be made: {reason}")
 
 
+class _Fork(threading.local):
+    """The databases that a thread holds while it forks."""
+
+    held: Sequence[Database] = ()
+
+
+_fork = _Fork()
+
+
+def _before_fork() -> None:
+    until = time.monotonic() + _FORK_PATIENCE
+    while True:
+        everything, held = list(_all), []
+        for database in everything:
+            if database.lock.acquire(blocking=False):
+                held.append(database)
+        if len(held) == len(everything) or time.monotonic() > until:
+            break
+        # All or none: whoever holds one of them may be waiting for another.
+        for database in held:
+            database.lock.release()
+        time.sleep(0.001)
+    for database in held:
+        database._before_fork()
+    _fork.held = held
+
+
+def _forked_parent() -> None:
+    for database in _fork.held:
+        database.lock.release()
+    _fork.held = ()
+
+
 def _forked_child() -> None:
+    _fork.held = ()
     for database in list(_all):
         database._after_fork()
     for callback in _fork_callbacks:
@@ -232,4 +307,4 @@ def on_fork(callback: Callable[[], None]) -> None:
     _fork_callbacks.append(callback)
 
 
-os.register_at_fork(after_in_child=_forked_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_forked_parent, after_in_child=_forked_child)

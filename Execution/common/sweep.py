@@ -90,11 +90,13 @@ class Sweep:
 
     def data(self) -> dict[str, Any]:
         """Answer it as a public dict; `gone`: ended while we cancelled, but not by us (filled, mostly)."""
+        # An order that is open at the last look was not cancelled, whatever an answer said.
         open_ids = {order["order_id"] for order in self.left}
-        failed = [f for key, f in self.failed.items() if key not in self.cancelled and not self.proven]
-        gone = [key for key in self.seen if key not in self.cancelled and key not in open_ids] if self.proven else []
+        cancelled = [key for key in self.cancelled if key not in open_ids]
+        failed = [] if self.proven else [fault for key, fault in self.failed.items() if key not in cancelled]
+        gone = [key for key in self.seen if key not in self.cancelled] if self.proven else []
         return {
-            "cancelled": list(self.cancelled),
+            "cancelled": cancelled,
             "left": self.left,
             "proven_empty": self.proven,
             "attempts": self.attempts,
@@ -108,7 +110,7 @@ def sweep(call: Call, exchange: str, symbol: str | None, until: float) -> Sweep:
 
     Args:
         symbol: None = every symbol.
-        until: on time.monotonic(); one full attempt is always made.
+        until: on time.monotonic(); a cancel-all and a read are always made.
     """
     result = Sweep()
     while True:
@@ -116,7 +118,7 @@ def sweep(call: Call, exchange: str, symbol: str | None, until: float) -> Sweep:
         answer = call(exchange, "cancel_all_orders", symbol)
         _take(result, answer)
         read = _read(call, exchange, symbol, result)
-        if result.left and read["success"]:
+        if result.left:
             _one_by_one(call, exchange, result, until)
             read = _read(call, exchange, symbol, result)
         result.trouble = next((a for a in (read, answer) if not a["success"]), None)
@@ -142,16 +144,13 @@ def _read(call: Call, exchange: str, symbol: str | None, result: Sweep) -> Envel
     if answer["success"]:
         result.left = list(answer["data"])
         result.seen.update(dict.fromkeys(order["order_id"] for order in result.left))
-        # An order that is open again was not cancelled, whatever an earlier answer said.
-        for order in result.left:
-            result.cancelled.pop(order["order_id"], None)
     result.proven = bool(answer["success"]) and not result.left
     return answer
 
 
 def _one_by_one(call: Call, exchange: str, result: Sweep, until: float) -> None:
     for order in result.left:
-        if time.monotonic() >= until and result.attempts > 1:
+        if time.monotonic() >= until:
             return
         answer = call(exchange, "cancel_order", order["symbol"], order_id=order["order_id"])
         if answer["success"]:

@@ -6,19 +6,21 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from Execution import registry, signals
+from Execution import registry
 from Execution.common.envelope import failure
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.order import OrderRecord
 from Execution.common.risk import Verdict
 from Execution.common.risk_state import Snapshot
 from Execution.common.types import Envelope
-from Execution.order_sender import submit, timing_of
+from Execution.order_sender import submit
+from Execution.signals.answers import STATE_STALE, answer_of, timing_of
+from Execution.signals.parse import Signal, parse
 
 if TYPE_CHECKING:
     from Execution.executor import Executor
 
-Item = tuple[int, OrderRecord, signals.Signal, Snapshot]
+Item = tuple[int, OrderRecord, Signal, Snapshot]
 
 
 def execute_batch(executor: Executor, batch: Sequence[Mapping[str, Any]]) -> list[Envelope]:
@@ -29,7 +31,7 @@ def execute_batch(executor: Executor, batch: Sequence[Mapping[str, Any]]) -> lis
     for index, entry in enumerate(batch):
         try:
             name, symbol, content = _split(entry)
-            parsed = signals.parse(content)
+            parsed = parse(content)
             if parsed.key or not parsed.is_plain:
                 _send(executor, group, answers)
                 snapshots.clear()
@@ -38,7 +40,7 @@ def execute_batch(executor: Executor, batch: Sequence[Mapping[str, Any]]) -> lis
             snapshot = snapshots.get((name, symbol))
             if snapshot is None:
                 snapshot = snapshots[name, symbol] = executor.risk.prepare(name, symbol)
-            group.append((index, executor.record_of(name, symbol, parsed, snapshot), parsed, snapshot))
+            group.append((index, executor.order_of(name, symbol, parsed, snapshot), parsed, snapshot))
         except ExecutionError as error:
             answers[index] = failure(error)
     _send(executor, group, answers)
@@ -78,8 +80,8 @@ def _send(executor: Executor, group: list[Item], answers: list[Envelope | None])
     timing = timing_of(marks)
     verdicts += [None] * (len(group) - len(verdicts))
     for (index, record, signal, _), result, verdict in zip(group, results, verdicts, strict=True):
-        if verdict is not None and verdict.code == "STATE_STALE":
+        if verdict is not None and verdict.code == STATE_STALE:
             answers[index] = executor.send_checked(record, signal, started)
         else:
-            answers[index] = executor.answer([record], [result], signal, timing, [verdict] if verdict else [])
+            answers[index] = answer_of([record], [result], timing, verdict, signal.remark)
     group.clear()

@@ -15,24 +15,19 @@ from collections.abc import Callable
 
 from Execution.common import process
 from Execution.common.envelope import fail
-from Execution.common.errors import ExecutionError, Refused
+from Execution.common.errors import Refused
 from Execution.common.journal import SignalRow, decode_answer
 from Execution.common.order import OrderRecord
 from Execution.common.types import Envelope
 from Execution.order_manager import OrderManager
-from Execution.order_sender import send
+from Execution.order_sender import dispatch
 
 _LONGEST_WAIT = 10.0
 _POLL = 0.01
 
 
-class Claimed(ExecutionError):
-    """Another process or thread claimed the key in between; nothing was recorded or sent."""
-
-    outcome = "not_sent"
-
-    def __init__(self) -> None:
-        super().__init__("DUPLICATE_ORDER", "the key was claimed by another process")
+class Claimed(Exception):
+    """Another process claimed the key in between; nothing was recorded or sent. It passes through to `run`."""
 
 
 class Once:
@@ -70,7 +65,7 @@ class Once:
                     if row is None:
                         return carry_out(lambda: self._claim(key, digest))
                     if self._take_over(key, row.owner):
-                        return self._resume(key, answer_resumed)
+                        return self._resume(key, carry_out, answer_resumed)
                 except Claimed:
                     pass
                 finally:
@@ -107,23 +102,29 @@ class Once:
         with self._orders.writing():
             return self._orders.journal.take_over_signal(key, owner, process.me())
 
-    def _resume(self, key: str, answer_resumed: Callable[[list[OrderRecord]], Envelope]) -> Envelope:
+    def _resume(
+        self,
+        key: str,
+        carry_out: Callable[[Callable[[], None]], Envelope],
+        answer_resumed: Callable[[list[OrderRecord]], Envelope],
+    ) -> Envelope:
         records = self._orders.records_by_key(key)
+        if not records:
+            # Whoever claimed the key was denied, or died, before an order was recorded: nothing can have left.
+            return carry_out(lambda: None)
         for record in records:
             if record.status in ("pending", "unknown"):
-                self._settle(record)
+                resend(self._orders, record)
         answer = answer_resumed(records)
         if not any(record.status in ("pending", "unknown") for record in records):
             with self._orders.writing():
                 self._orders.journal.answer_signal(key, answer)
         return answer
 
-    def _settle(self, record: OrderRecord) -> None:
-        """Ask the venue for an order whose send was interrupted; send it where it provably never arrived."""
-        seen = self._orders.refresh(record, final=False)
-        if seen["success"] or not self._orders.is_absent(record, seen):
-            return
-        self._orders.journal_resend(record)
-        answer = send([record])[0]
-        with self._orders.writing():
-            self._orders.settle(record, answer)
+
+def resend(orders: OrderManager, record: OrderRecord) -> None:
+    """Ask the venue for an order whose send was interrupted; send it again where it provably never arrived."""
+    seen = orders.refresh(record, final=False)
+    if not seen["success"] and orders.is_absent(record, seen):
+        orders.journal_resend(record)
+        dispatch(orders, [record])
