@@ -62,7 +62,7 @@ NEWEST = "SELECT version FROM commits ORDER BY version DESC LIMIT 1"
 _SINCE = "SELECT body FROM commits WHERE version > ? ORDER BY version"
 
 
-class Saved(msgspec.Struct, array_like=True, gc=False):
+class Saved(msgspec.Struct, omit_defaults=True, gc=False):
     """What is written with every commit besides the orders it changed.
 
     `time` is how far the market has been played, `switch` when the dead-man's switch falls, `epoch` when a recording
@@ -89,8 +89,8 @@ class MarketRow(msgspec.Struct, omit_defaults=True):
     last: Decimal | None = None
 
 
-class Commit(msgspec.Struct, array_like=True, gc=False):
-    """The body of a commit. Arrays, since a shorter row is a faster commit: add fields at the end only."""
+class Commit(msgspec.Struct, omit_defaults=True, gc=False):
+    """The body of a commit."""
 
     saved: Saved
     orders: list[Order] = []
