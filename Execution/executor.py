@@ -265,7 +265,7 @@ class Executor:
             self._protect_if_wanted(entry)
 
     def start(self) -> None:
-        """On first use, and after an outcome could not be recorded: settle leftovers. Watch deadlines of open orders."""
+        """Settle leftovers, on first use and after an outcome could not be recorded; watch deadlines."""
         if not self._started or self.orders.has_abandoned:
             with self._start_lock:
                 self._start_once()

@@ -2,7 +2,7 @@
 
 Each event row carries the SHA-256 of its own content and of the row before it, so that a changed, missing or inserted
 row breaks the chain from there on. Events are written at once, in one transaction per `with journal:` block; they are
-the truth. The tables of orders and fills follow them a few hundred orders at a time, and before anybody reads them:
+the truth. The tables of orders and fills follow when there is time, and before anybody reads them:
 `meta.projected` is the last event they hold, and whoever opens the store after a crash brings them up to date.
 """
 
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import islice, takewhile
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -40,8 +42,12 @@ _ORIGIN = b"\0" * 32
 _pack = struct.Struct(">qqd").pack
 _decode_intent = msgspec.json.Decoder(tuple[OrderRecord, str, str | None]).decode
 _UNREADABLE = (ArithmeticError, KeyError, TypeError, ValueError, msgspec.MsgspecError)
-_PROJECT_EVERY = 500
+_BEHIND_AT_MOST = 20_000
+_SLICE = 1_000
 _INSERT_EVENT = "INSERT INTO events(seq, time, kind, rid, body, hash) VALUES(?,?,?,?,?,?)"
+
+
+_Waiting = TypeVar("_Waiting", bound=tuple[Any, ...])
 
 
 class Event(NamedTuple):
@@ -142,7 +148,8 @@ class Journal:
     def touch(self, order: OrderRecord, sequence: int, fills: Sequence[Sequence[Any]] | None) -> None:
         """Have the tables follow an event: the order as it is now, and the executions that came with it."""
         if order.rid not in self._new:
-            self._changed[order.rid] = sequence, order
+            known = self._changed.get(order.rid)
+            self._changed[order.rid] = (known[0] if known else sequence), order
         if fills:
             self._fills += [(order.exchange, order.symbol, fill[0], order.rid, *fill[1:]) for fill in fills]
 
@@ -193,19 +200,24 @@ class Journal:
             raise StoreError("a part of the transaction failed: nothing of it was written")
         _insert(connection, _INSERT_EVENT, self._events)
         self._events.clear()
-        if len(self._new) + len(self._changed) >= _PROJECT_EVERY:
-            self._project(connection)
+        if len(self._new) + len(self._changed) >= _BEHIND_AT_MOST:
+            self._project(connection, _SLICE)
 
-    def _project(self, connection: sqlite3.Connection) -> None:
-        """Bring the tables of orders and fills up to the last event."""
-        done = self.projected()
-        new = [(*columns_of(order), owner, key) for seq, order, owner, key in self._new.values() if seq > done]
-        known = [changes_of(self._new[rid][1]) for rid, entry in self._new.items() if entry[0] <= done]
-        _insert(connection, INSERT_ORDER, new)
-        _insert(connection, UPDATE_ORDER, known + [changes_of(order) for _, order in self._changed.values()])
+    def _project(self, connection: sqlite3.Connection, most: int) -> None:
+        """Bring the tables up to an event: to the last one, or as far as `most` orders of each kind reach."""
+        done, end = self.projected(), self._sequence + 1
+        end = min(end, _nth_event(self._new.values(), most, end), _nth_event(self._changed.values(), most, end))
+        new = _take(self._new, end)
+        changed = [order for _, order in _take(self._changed, end)]
+        for entry in new:
+            self._new_by_id.pop(entry[1].client_order_id, None)
+        _insert(connection, INSERT_ORDER, [(*columns_of(o), owner, key) for seq, o, owner, key in new if seq > done])
+        # What another process has put into the table meanwhile is only brought up to date.
+        changed += [entry[1] for entry in new if entry[0] <= done]
+        _insert(connection, UPDATE_ORDER, [changes_of(order) for order in changed])
         _insert(connection, INSERT_FILL, self._fills)
-        self.set_meta("projected", str(self._sequence))
-        self._clear()
+        self._fills.clear()
+        self.set_meta("projected", str(max(done, end - 1)))
 
     def _clear(self) -> None:
         self._new.clear()
@@ -236,7 +248,18 @@ class Journal:
         with self.lock:
             if self._new or self._changed or self._fills or self.is_behind():
                 with self:
-                    self._project(self.database.connection)
+                    self._project(self.database.connection, sys.maxsize)
+
+    def catch_tables_up(self) -> None:
+        """Bring the tables up to date where a process has left much of it undone; inside a block."""
+        if len(self._new) + len(self._changed) >= _SLICE:
+            self._project(self.database.connection, sys.maxsize)
+
+    def project_some(self, most: int = 200) -> None:
+        """Bring a part of the tables up to date: for when there is nothing else to do."""
+        if self._new or self._changed:
+            with self:
+                self._project(self.database.connection, most)
 
     # -- reading
 
@@ -357,6 +380,19 @@ def _problem(event: Event, expected: int, head: bytes) -> str:
 
 def _digest(head: bytes, sequence: int, time: float, kind: str, rid: int, body: bytes) -> bytes:
     return sha256(head + _pack(sequence, rid, time) + kind.encode() + b"|" + body).digest()
+
+
+def _nth_event(waiting: Iterable[tuple[Any, ...]], number: int, otherwise: int) -> int:
+    entry = next(islice(waiting, number, None), None) if number < sys.maxsize else None
+    return int(entry[0]) if entry else otherwise
+
+
+def _take(entries: dict[int, _Waiting], end: int) -> list[_Waiting]:
+    """Take out the entries before an event; they are in the order of their events."""
+    taken = list(takewhile(lambda item: item[1][0] < end, entries.items()))
+    for rid, _ in taken:
+        del entries[rid]
+    return [entry for _, entry in taken]
 
 
 def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
