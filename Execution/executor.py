@@ -244,6 +244,7 @@ class Executor:
             if not record.parent:
                 self.orders.refresh(record)
                 self._protect_if_wanted(record)
+        self.orders.journal.project()
         self._mend_protection()
         return [public(record) for record in leftovers if record.status not in ("pending", "unknown")]
 

@@ -318,14 +318,13 @@ class OrderManager(Ledger):
         """Answer entries that filled with nothing recorded to protect them, though they were given a stop or a target.
 
         That is what is left where the process that learned of the fill died, or was not an executor's. Only the newest
-        orders are looked at.
+        orders are looked at, as the table has them.
         """
         lacks = (
             "(instr(CAST(options AS TEXT), '\"{}\":') AND NOT EXISTS "
             "(SELECT 1 FROM orders child WHERE child.client_order_id = orders.client_order_id || '{}0'))"
         )
         where = " OR ".join(lacks.format(word, kind[0]) for word, kind in PROTECTION)
-        self.journal.project()
         found = self.journal.orders(f"WHERE rid > ? AND filled != '0' AND ({where})", (self._last_rid - _RECENT,))
         return [self._live(record) for record in found if not self._is_anothers(record)]
 
