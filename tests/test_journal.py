@@ -288,7 +288,7 @@ def rows(file: Path, sql: str) -> list[tuple[Any, ...]]:
 def test_hundreds_of_orders_reach_the_tables_by_themselves(
     venue: FakeVenue, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "_PROJECT_EVERY", 20)
+    monkeypatch.setattr(journal_module, "_BEHIND_AT_MOST", 20)
     place_orders("fake", [ORDER] * 12)
     place_orders("fake", [ORDER] * 12)
     assert rows(file, "SELECT count(*) FROM orders")[0][0] > 0
@@ -300,7 +300,7 @@ def test_a_killed_process_leaves_tables_that_can_be_made_from_the_events(file: P
     read, write = os.pipe()
 
     def child() -> None:
-        journal_module._PROJECT_EVERY = 16
+        journal_module._BEHIND_AT_MOST = 16
         venue = FakeVenue("fake")
         registry.register(venue)  # type: ignore[arg-type]
         for number in range(count):

@@ -20,7 +20,7 @@ from Execution.common.journal import SignalRow, decode_answer
 from Execution.common.order import OrderRecord
 from Execution.common.types import Envelope
 from Execution.order_manager import OrderManager
-from Execution.order_sender import dispatch
+from Execution.order_sender import send, settle
 
 _LONGEST_WAIT = 10.0
 _POLL = 0.01
@@ -74,12 +74,6 @@ class Once:
                 return fail("TIMEOUT", f"key {key!r:.80} is still being carried out by {row}", "unknown")
             time.sleep(_POLL)
 
-    def is_waiting(self, record: OrderRecord) -> bool:
-        """Tell whether an order belongs to a key without a result, so that the next call with it will decide."""
-        key = self._orders.key_of(record)
-        row = self._orders.journal.signal(key) if key else None
-        return row is not None and row.answer is None
-
     def _enter(self, key: str, row: SignalRow | None) -> bool:
         """Reserve the key among the threads of this process; not while another living process has it."""
         if row is not None and row.owner != process.me() and process.alive(row.owner):
@@ -125,6 +119,14 @@ class Once:
 def resend(orders: OrderManager, record: OrderRecord) -> None:
     """Ask the venue for an order whose send was interrupted; send it again where it provably never arrived."""
     seen = orders.refresh(record, final=False)
-    if not seen["success"] and orders.is_absent(record, seen):
-        orders.journal_resend(record)
-        dispatch(orders, [record])
+    if seen["success"] or not orders.is_absent(record, seen):
+        return
+    orders.journal_resend(record)
+    (reply,) = send([record])
+    is_there = not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER"
+    if is_there:
+        # The venue has it after all; it only could not find it a moment ago.
+        reply["data"]["outcome"] = "unknown"
+    settle(orders, [record], [reply], [0])
+    if is_there:
+        orders.refresh(record, final=False)
