@@ -337,8 +337,19 @@ def test_a_row_changed_by_hand_is_found(venue: FakeVenue, file: Path) -> None:
 
 
 def public_fill(name: str) -> dict[str, Any]:
-    return {"trade_id": name, "order_id": "2", "client_order_id": "", "symbol": "BTC-USDT", "side": "buy",
-            "amount": 0.5, "price": 100.0, "fee": 0.1, "fee_currency": "USDT", "maker": True, "timestamp": 1000.0}  # fmt: skip
+    return {
+        "trade_id": name,
+        "order_id": "2",
+        "client_order_id": "",
+        "symbol": "BTC-USDT",
+        "side": "buy",
+        "amount": 0.5,
+        "price": 100.0,
+        "fee": 0.1,
+        "fee_currency": "USDT",
+        "maker": True,
+        "timestamp": 1000.0,
+    }
 
 
 @pytest.mark.parametrize("count", [1, 7, 30])
