@@ -62,7 +62,7 @@ NEWEST = "SELECT version FROM commits ORDER BY version DESC LIMIT 1"
 _SINCE = "SELECT body FROM commits WHERE version > ? ORDER BY version"
 
 
-class Saved(msgspec.Struct, array_like=True, gc=False):
+class Saved(msgspec.Struct, omit_defaults=True, gc=False):
     """What is written with every commit besides the orders it changed.
 
     `time` is how far the market has been played, `switch` when the dead-man's switch falls, `epoch` when a recording
@@ -89,8 +89,8 @@ class MarketRow(msgspec.Struct, omit_defaults=True):
     last: Decimal | None = None
 
 
-class Commit(msgspec.Struct, array_like=True, gc=False):
-    """The body of a commit. Arrays, since a shorter row is a faster commit: add fields at the end only."""
+class Commit(msgspec.Struct, omit_defaults=True, gc=False):
+    """The body of a commit."""
 
     saved: Saved
     orders: list[Order] = []
@@ -132,13 +132,14 @@ class AccountStore:
     def load(self, connection: sqlite3.Connection, newest: int) -> tuple[Saved, list[Order]]:
         """Answer the account as of the last commit and its live orders, oldest first."""
         self.forget()
+        rows = connection.execute("SELECT body FROM orders WHERE live = 1").fetchall()
+        live = {order.order_id: order for order in (self._decoded(_order_decoder.decode, row[0]) for row in rows)}
         folded = connection.execute("SELECT folded FROM progress").fetchone()[0]
         commits = self._commits(connection, min(folded, newest - 1))
         for commit in commits:
             self._keep(commit)
-        self.fold(connection, newest)
-        rows = connection.execute("SELECT body FROM orders WHERE live = 1 ORDER BY id").fetchall()
-        return commits[-1].saved, [self._decoded(_order_decoder.decode, row[0]) for row in rows]
+            live.update({order.order_id: order for order in commit.orders})
+        return commits[-1].saved, [live[number] for number in sorted(live) if live[number].status in LIVE]
 
     def since(self, connection: sqlite3.Connection, version: int, newest: int) -> tuple[Saved, list[Order]] | None:
         """Answer the account and the orders that changed after `version`; None where that is too far back to tell."""

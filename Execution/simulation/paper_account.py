@@ -88,6 +88,8 @@ class PaperAccount:
         with self.store.database as connection:
             engine = self._current(connection)
             now = self._play(engine, symbols)
+            if engine.has_changes or self._dirty:
+                self._save(connection, engine, engine.drain(), now)
             try:
                 result = action(engine, now)
             except Rejected as error:
