@@ -16,9 +16,7 @@ def test_we_are_alive_and_always_the_same() -> None:
     assert process.alive(process.me())
 
 
-@pytest.mark.parametrize(
-    "owner", ["", "x", ":", "12", "-1:5", "1.5:3", "²:1", f"{2**70}:1", "0:", "{me}:1", "{me}:"]
-)
+@pytest.mark.parametrize("owner", ["", "x", ":", "12", "-1:5", "1.5:3", "²:1", f"{2**70}:1", "0:", "{me}:1", "{me}:"])
 def test_what_names_no_running_process_is_dead(owner: str) -> None:
     assert not process.alive(owner.format(me=os.getpid()))
 
