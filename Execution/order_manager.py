@@ -69,7 +69,8 @@ class OrderManager(Ledger):
             record = _external(order_info)
             with self.journal:
                 known = self.find(record.order_id, record.exchange) if record.order_id else None
-                known = known or self.find(record.client_order_id)
+                if known is None or known.order_id != record.order_id:
+                    known = self.find_ours(record.client_order_id)
                 if known is not None and known.exchange != record.exchange:
                     raise Refused("DUPLICATE_ORDER", f"{record.client_order_id!r} is an order on {known.exchange}")
                 if known is not None:
@@ -151,7 +152,7 @@ class OrderManager(Ledger):
         """Write down the intent to send an order; inside `writing()`. It leaves only after the commit."""
         taken = self._book.orders.get(record.client_order_id)
         if taken is None and not is_fresh(record.client_order_id):
-            taken = self.find(record.client_order_id)
+            taken = self.find_ours(record.client_order_id)
         if taken is not None:
             raise Refused("DUPLICATE_ORDER", f"client_order_id {record.client_order_id!r} was used before")
         self._insert(record, key)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from Execution import place_order, registry
+from Execution.common import clock
 from Execution.exchanges import paper
-from Execution.order_manager import default_manager
+from Execution.executor import default_executor
+from Execution.order_manager import OrderManager, default_manager
 from Execution.signals.inbox import FileSource
+from tests.fakes import FakeVenue
 
 SWAP = "BTC-USDT-SWAP"
 SPOT = "BTC-USDT"
@@ -25,6 +30,62 @@ def _prices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def buy(**more: Any) -> dict[str, Any]:
     return {"action": "buy", "amount": 0.01, **more}
+
+
+@pytest.fixture
+def venue() -> FakeVenue:
+    made = FakeVenue()
+    registry.register(made)
+    return made
+
+
+# -- the book
+
+
+def test_orders_of_two_accounts_with_one_number_are_told_apart() -> None:
+    mine, others = (place_order(name, SWAP, "buy", "limit", 0.01, 50000) for name in ("paper", "paper:alpha"))
+    assert mine["order_id"] == others["order_id"]
+    book = default_manager()
+    for name, answer in (("paper", mine), ("paper:alpha", others)):
+        found = book.get_order(answer["order_id"], name)
+        assert found is not None
+        assert found["client_order_id"] == answer["client_order_id"]
+
+
+def test_an_order_is_found_by_a_number_that_its_row_does_not_have_yet(venue: FakeVenue) -> None:
+    book = default_manager()
+    venue.before = lambda function: book.get_orders_by_time(0) if function == "place_limit_order" else None
+    answer = place_order("fake", SWAP, "buy", "limit", 1, 100)
+    assert book.get_order(answer["order_id"]) is not None
+
+
+def test_an_event_is_of_its_own_order_though_another_has_that_number(tmp_path: Path) -> None:
+    store = str(tmp_path / "book.db")
+    book, other = OrderManager(store), OrderManager(store)
+    facts = {"exchange": "paper", "symbol": SWAP, "side": "buy", "type": "limit", "amount": 1, "price": 1}
+    book.add_order({**facts, "order_id": "1", "client_order_id": "2", "status": "cancelled"})
+    book.add_order({**facts, "order_id": "2", "client_order_id": "b", "status": "cancelled"})
+    assert len(other.get_orders_by_time(0)) == 2
+    late = {"order_id": "1", "filled": 1.0, "status": "filled", "average_price": 1.0, "fee": 0, "fee_currency": ""}
+    record = book.find("1")
+    assert record is not None
+    with book.writing():
+        book.apply(record, late, "sync")
+    assert [order["filled"] for order in other.get_orders_by_time(0)] == [1.0, 0.0]
+    book.close(), other.close()
+
+
+def test_an_order_that_has_no_number_yet_is_cancelled_by_our_id_and_no_other(venue: FakeVenue) -> None:
+    other = venue.add(client_order_id="other")
+    venue.failing["place_limit_order"] = ("TIMEOUT", "unknown")
+    hands = clock.ManualClock(time.time())
+    with clock.use(hands):
+        executor = default_executor()
+        order = {"amount": 1, "price": 100, "timeout": 1, "client_order_id": other["order_id"]}
+        executor.execute_signal("fake", SWAP, buy(**order))
+        hands.advance(5)
+        executor.poll_deadlines()
+    assert venue.orders[other["order_id"]]["status"] == "open"
 
 
 # -- signal files

@@ -13,6 +13,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
+from itertools import chain
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -153,14 +154,22 @@ class Journal:
         self._new_by_id[order.client_order_id] = order
         return order
 
-    def pending(self, name: str) -> OrderRecord | None:
-        """Answer an order that the tables do not hold yet, by client_order_id or the venue's id."""
+    def pending_ours(self, client_order_id: str) -> OrderRecord | None:
+        """Answer an order that the tables do not hold yet, by client_order_id."""
+        return self._new_by_id.get(client_order_id)
+
+    def pending(self, name: str, exchange: str | None = None) -> OrderRecord | None:
+        """Answer an order that the tables do not hold as it is now, by client_order_id or the venue's id."""
         found = self._new_by_id.get(name)
-        if found is None:
-            for _, order, _, _ in self._new.values():
-                if order.order_id == name:
-                    return order
-        return found
+        if found is not None and exchange in (None, found.exchange):
+            return found
+        orders = chain((entry[1] for entry in self._new.values()), (entry[1] for entry in self._changed.values()))
+        return next((o for o in orders if o.order_id == name and exchange in (None, o.exchange)), None)
+
+    def pending_rid(self, rid: int) -> OrderRecord | None:
+        """Answer an order that the tables do not hold yet."""
+        found = self._new.get(rid)
+        return found[1] if found else None
 
     def changed(self, rid: int) -> OrderRecord | None:
         """Answer an order whose row in the table is not up to date."""

@@ -49,14 +49,26 @@ class Ledger:
         """Answer a record by client_order_id or the venue's order_id, open or finished."""
         with self.lock:
             self._look()
-            record = self._book.orders.get(name) or self.journal.pending(name)
-            if record is not None and (exchange is None or record.exchange == exchange):
+            record = self._book.orders.get(name)
+            if record is None or exchange not in (None, record.exchange):
+                record = self.journal.pending(name, exchange)
+            if record is not None:
                 return record
             where, parameters = "WHERE (client_order_id = ? OR order_id = ?)", (name, name)
             stored = self.journal.orders(
                 where + (" AND exchange = ?" if exchange else ""), (*parameters, *filter(None, [exchange]))
             )
             return self._live(stored[-1]) if stored else None
+
+    def find_ours(self, client_order_id: str) -> OrderRecord | None:
+        """Answer a record by client_order_id only: another order may have it as the venue's number."""
+        with self.lock:
+            self._look()
+            record = self._book.orders.get(client_order_id) or self.journal.pending_ours(client_order_id)
+            if record is not None:
+                return record
+            stored = self.journal.orders("WHERE client_order_id = ?", (client_order_id,))
+            return self._live(stored[0]) if stored else None
 
     def open_records(self, exchange: str | None = None) -> list[OrderRecord]:
         """Answer the open orders, those of other processes included, oldest first."""
@@ -215,7 +227,7 @@ class Ledger:
             self._enter(record)
         elif event.rid:
             body = decode_event(event)
-            found = self._known(body["client_order_id"])
+            found = self._known(event.rid, body["client_order_id"])
             if found is not None:
                 self._follow(found, event, body)
 
@@ -229,12 +241,12 @@ class Ledger:
         else:
             self._book.traded(record, before)
 
-    def _known(self, name: str) -> OrderRecord | None:
-        """Answer a record by client_order_id or order_id from memory or the table, without bringing that up to date."""
-        record = self._book.orders.get(name) or self.journal.pending(name)
+    def _known(self, rid: int, client_order_id: str) -> OrderRecord | None:
+        """Answer a record from memory or the table, without bringing that up to date."""
+        record = self._book.orders.get(client_order_id) or self.journal.pending_rid(rid)
         if record is None:
-            stored = self.journal.orders("WHERE client_order_id = ? OR order_id = ?", (name, name))
-            record = self._live(stored[-1]) if stored else None
+            stored = self.journal.orders("WHERE rid = ?", (rid,))
+            record = self._live(stored[0]) if stored else None
         return record
 
     def _reload(self) -> None:

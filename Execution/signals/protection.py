@@ -76,7 +76,7 @@ def is_protective(record: OrderRecord) -> bool:
 
 def _next_order(orders: OrderManager, entry: OrderRecord, word: str, kind: str) -> OrderRecord | None:
     covered, count = ZERO, 0
-    while child := orders.find(f"{entry.client_order_id}{kind[0]}{count}"):
+    while child := orders.find_ours(f"{entry.client_order_id}{kind[0]}{count}"):
         covered, count = covered + (ZERO if child.status == "rejected" else child.amount), count + 1
     swap = is_swap(entry.symbol)
     amount = (entry.filled if swap else _held(entry)) - covered
