@@ -235,7 +235,7 @@ class Executor:
             if protection.is_protective(record):
                 resend(self.orders, record)
             else:
-                self.orders.refresh(record, final=not self._once.is_waiting(record))
+                self.orders.refresh(record)
             if record.status not in ("pending", "unknown"):
                 self._protect_if_wanted(record)
                 settled.append(public(record))
@@ -272,7 +272,7 @@ class Executor:
             return
         ids = {"order_id": record.order_id} if record.order_id else {"client_order_id": record.client_order_id}
         answer = canceler.cancel_order(record.exchange, record.symbol, **ids)
-        self.orders.refresh(record)
+        self.orders.refresh(record, final=True)
         self._protect_if_wanted(record)
         if record.is_open:
             log.warning(f"order {client_order_id} is past its time and still open: {answer['message']}")

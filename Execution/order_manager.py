@@ -25,6 +25,7 @@ from Execution.common.store import on_fork
 from Execution.common.types import ORDER_TYPES, SIDES, STATUSES, Envelope
 from Execution.drafts import is_fresh
 
+_UNSETTLED = ("pending", "unknown")
 _in_flight: set[str] = set()
 """client_order_ids that threads of this process are sending, whichever order manager they use."""
 
@@ -164,17 +165,36 @@ class OrderManager(Ledger):
         if answer["success"]:
             self.apply(record, answer["data"], "send")
         else:
-            data = answer["data"]
-            status = "unknown" if data["outcome"] == "unknown" else "rejected"
-            self._change(
-                record, status, "send", outcome=data["outcome"], error=data["error"], message=answer["message"]
-            )
+            self._settle_failure(record, answer)
 
-    def journal_resend(self, record: OrderRecord) -> None:
-        """Write down that an order which provably never arrived is sent again under the same id."""
+    def _settle_failure(self, record: OrderRecord, answer: Envelope) -> None:
+        data = answer["data"]
+        status = "unknown" if data["outcome"] == "unknown" else "rejected"
+        self._renew(record)
+        if record.status not in _UNSETTLED:
+            # Somebody else asked the venue meanwhile, and it has the order.
+            facts = {"client_order_id": record.client_order_id, "is": record.status}
+            self.journal.note(
+                "refused", {**facts, "seen": {"status": status, "error": data["error"], "source": "send"}}
+            )
+            return
+        self._change(record, status, "send", outcome=data["outcome"], error=data["error"], message=answer["message"])
+
+    def journal_resend(self, record: OrderRecord) -> bool:
+        """Write down that this process sends an order which provably never arrived again, under the same id.
+
+        False where it may not: somebody else is sending it, or knows by now what became of it.
+        """
+        words = "sent again: the venue never received it"
         with self.writing():
+            self._renew(record)
+            if record.status not in _UNSETTLED or (record.status == "pending" and not self._is_orphan(record)):
+                return False
             _in_flight.add(record.client_order_id)
-            self._change(record, "pending", "resend", message="sent again: the venue never received it")
+            self._change(record, "pending", "resend", message=words, owner=process.me())
+            self.journal.project()
+            self.journal.set_owner(record.rid, process.me())
+        return True
 
     def abandon(self, records: Iterable[OrderRecord]) -> None:
         """Leave orders whose outcome could not be written down to the resolver."""
@@ -186,11 +206,13 @@ class OrderManager(Ledger):
 
         `filled` never shrinks, an ended order never comes back to life, fills are kept once by trade id.
         """
+        self._renew(record)
         status = order["status"]
         filled = exact(order["filled"]) if order["filled"] else ZERO
         if status == record.status and filled == record.filled and (record.order_id or not order["order_id"]):
             return True
-        if filled < record.filled or not is_legal(record.status, status):
+        written_off = record.status == "rejected" and record.outcome == "not_sent"
+        if filled < record.filled or not (written_off or is_legal(record.status, status)):
             return self._refuse(record, order, source)
         if not record.order_id:
             record.order_id = order["order_id"]
@@ -222,11 +244,12 @@ class OrderManager(Ledger):
 
     # -- asking the venue
 
-    def refresh(self, record: OrderRecord, *, final: bool = True) -> Envelope:
+    def refresh(self, record: OrderRecord, *, final: bool | None = None) -> Envelope:
         """Ask the venue about one order and write down the answer.
 
         Args:
-            final: whether an order that provably never arrived is written off now; False leaves it to be sent again.
+            final: whether an order that provably never arrived is written off now; False leaves it to be sent again,
+                None does so where its signal's key waits for that.
         """
         arguments: dict[str, Any] = {"client_order_id": record.client_order_id}
         if record.order_id:
@@ -235,19 +258,25 @@ class OrderManager(Ledger):
         with self.writing():
             if answer["success"]:
                 self.apply(record, answer["data"], "sync")
-            elif self.is_absent(record, answer) and final:
+            elif self.is_absent(record, answer) and (not self._is_awaited(record) if final is None else final):
                 self._change(record, "rejected", "resolve", outcome="not_sent", message="the venue never received it")
                 return ok(public(record), "the venue never received it")
         if answer["success"] and "fills" not in answer["data"] and record.filled:
             self.fetch_fills(record)
         return answer
 
+    def _is_awaited(self, record: OrderRecord) -> bool:
+        """Tell whether an order belongs to a key without a result, so that the next call with it will decide."""
+        key = self.key_of(record)
+        row = self.journal.signal(key) if key else None
+        return row is not None and row.answer is None
+
     def is_absent(self, record: OrderRecord, answer: Envelope) -> bool:
         """Tell whether "no such order" proves that it never arrived: no id, and past the venue's grace time."""
         if (
             answer["data"]["error"] != "ORDER_NOT_FOUND"
             or record.order_id
-            or record.status not in ("pending", "unknown")
+            or record.status not in _UNSETTLED
             or (record.status == "pending" and not self._is_orphan(record))
         ):
             return False

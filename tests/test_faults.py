@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from Execution import place_order, registry
-from Execution.common import clock
+from Execution import order_manager, place_order, registry
+from Execution.common import clock, process
+from Execution.common.audit import Verification
+from Execution.common.envelope import fail
 from Execution.exchanges import paper
 from Execution.executor import default_executor
 from Execution.order_manager import OrderManager, default_manager
@@ -86,6 +88,79 @@ def test_an_order_that_has_no_number_yet_is_cancelled_by_our_id_and_no_other(ven
         hands.advance(5)
         executor.poll_deadlines()
     assert venue.orders[other["order_id"]]["status"] == "open"
+
+
+# -- outcomes
+
+
+def test_a_sync_leaves_the_order_of_a_waiting_key_to_that_key(venue: FakeVenue) -> None:
+    executor, signal = default_executor(), buy(amount=1, price=100, key="k")
+    venue.raising["place_limit_order"] = KeyboardInterrupt()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        executor.execute_signal("fake", SWAP, signal)
+    venue.raising.clear()
+    executor.sync()
+    assert executor.execute_signal("fake", SWAP, signal)["success"]
+    assert [order["status"] for order in venue.orders.values()] == ["open"]
+
+
+def test_a_failed_answer_does_not_undo_what_is_known(venue: FakeVenue) -> None:
+    def place(symbol: str, side: str, amount: Any, price: Any, **options: Any) -> Any:
+        venue.fill(venue.add(symbol, side, amount=float(amount), client_order_id=options["client_order_id"]))
+        default_manager().update_order_status("fake", options["client_order_id"])
+        return fail("TIMEOUT", "no answer", "unknown")
+
+    venue.then("place_limit_order", place)
+    answer = place_order("fake", SWAP, "buy", "limit", 1, 100)
+    order = default_manager().get_order(answer["client_order_id"])
+    assert order is not None
+    assert order["status"] == "filled"
+    assert answer["status"] == "filled"
+
+
+def test_an_order_written_off_comes_back_where_the_venue_has_it(venue: FakeVenue) -> None:
+    book = default_manager()
+    venue.then("place_limit_order", fail("TIMEOUT", "no answer", "unknown"))
+    answer = place_order("fake", SWAP, "buy", "limit", 1, 100)
+    assert book.update_order_status("fake", answer["client_order_id"])["data"]["status"] == "rejected"
+    venue.add(client_order_id=answer["client_order_id"])
+    assert book.update_order_status("fake", answer["client_order_id"])["data"]["status"] == "open"
+    assert [order["status"] for order in book.get_open_orders()] == ["open"]
+
+
+def test_the_book_may_be_loaded_anew_while_an_order_is_on_its_way(venue: FakeVenue) -> None:
+    book = default_manager()
+
+    def spoil(function: str) -> None:
+        if function == "place_limit_order":
+            with pytest.raises(ValueError), book.writing():
+                raise ValueError
+            assert [order["status"] for order in book.get_open_orders()] == ["pending"]
+
+    venue.before = spoil
+    answer = place_order("fake", SWAP, "buy", "limit", 1, 100)
+    for _ in range(2):
+        (order,) = book.get_open_orders()
+        assert (order["status"], order["order_id"]) == ("open", answer["order_id"])
+        assert book.get_orders_by_time(0) == [order]
+        book.close()
+
+
+def test_one_process_at_a_time_sends_an_order_again(venue: FakeVenue, monkeypatch: pytest.MonkeyPatch) -> None:
+    books = [default_manager(), OrderManager()]
+    venue.raising["place_limit_order"] = KeyboardInterrupt()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        place_order("fake", SWAP, "buy", "limit", 1, 100)
+    monkeypatch.setattr(process, "alive", lambda owner: owner == "another")
+    monkeypatch.setattr(process, "me", lambda: "another")
+    (record,) = books[0].open_records()
+    assert books[0].journal_resend(record)
+    monkeypatch.setattr(process, "me", lambda: "a third")
+    monkeypatch.setattr(order_manager, "_in_flight", set())
+    (same,) = books[1].open_records()
+    assert not books[1].journal_resend(same)
+    assert Verification(books[0].journal).run()["success"]
+    books[1].close()
 
 
 # -- signal files

@@ -82,8 +82,9 @@ class Verification:
         elif event.rid:
             if event.rid not in self._orders:
                 raise _Broken("events", event.seq, f"it tells of order {event.rid}, which was never recorded")
-            order, body = self._orders[event.rid][0], decode_event(event)
+            (order, owner, key), body = self._orders[event.rid], decode_event(event)
             advance(order, event, body)
+            self._orders[event.rid] = order, body.get("owner", owner), key
             for fill in body.get("fills", ()):
                 row = FillRow(order.exchange, order.symbol, fill[0], order.rid, *fill[1:])
                 self._fills.setdefault(row[:3], row)

@@ -171,6 +171,25 @@ class Journal:
         found = self._new.get(rid)
         return found[1] if found else None
 
+    def replace(self, order: OrderRecord) -> None:
+        """Have the tables follow this object where they followed another one of the same order."""
+        if order.rid in self._new:
+            sequence, _, owner, key = self._new[order.rid]
+            self._new[order.rid] = sequence, order, owner, key
+            self._new_by_id[order.client_order_id] = order
+        if order.rid in self._changed:
+            self._changed[order.rid] = self._changed[order.rid][0], order
+
+    def set_owner(self, rid: int, owner: str) -> None:
+        """Note that another process sends an order now; the table must hold the order. Inside a writing block."""
+        self.execute("UPDATE orders SET owner = ? WHERE rid = ?", (owner, rid))
+
+    def follow_owner(self, rid: int, owner: str) -> None:
+        """Take over which process sends an order, from an event of another process."""
+        if rid in self._new:
+            sequence, order, _, key = self._new[rid]
+            self._new[rid] = sequence, order, owner, key
+
     def changed(self, rid: int) -> OrderRecord | None:
         """Answer an order whose row in the table is not up to date."""
         found = self._changed.get(rid)

@@ -16,6 +16,7 @@ from Execution.common.journal import Event, Journal, decode_event
 from Execution.common.order import ZERO, OrderRecord
 from Execution.common.types import FINAL_STATUSES
 
+_STATE = ("status", "outcome", "order_id", "filled", "average_price", "fee", "fee_currency", "updated")
 _OPEN_SQL = "status IN ('pending','open','partially_filled','unknown')"
 
 
@@ -183,8 +184,10 @@ class Ledger:
         error: str = "",
         message: str = "",
         fills: list[tuple[Any, ...]] | None = None,
+        owner: str = "",
     ) -> None:
         """Move a record to a new state, in memory and in the journal."""
+        self._renew(record)
         was_open, before = record.client_order_id in self._book.orders, record.filled
         record.status, record.outcome, record.updated = status, outcome, clock.now()
         body: dict[str, Any] = {
@@ -197,16 +200,37 @@ class Ledger:
             record.filled, record.average_price, record.fee = filled, average, fee or ZERO
             record.fee_currency = fee_currency
             body |= {"filled": filled, "average_price": average, "fee": record.fee, "fee_currency": fee_currency}
-        for name, value in (("outcome", outcome), ("error", error), ("message", message)):
+        for name, value in (("outcome", outcome), ("error", error), ("message", message), ("owner", owner)):
             if value:
                 body[name] = value
         if fills:
             body["fills"] = fills
         self.journal.change(record, status, body)
+        self._count(record, before, was_open=was_open)
+
+    def _count(self, record: OrderRecord, filled_before: Decimal, *, was_open: bool) -> None:
+        """Keep the book's sums right after an order changed."""
         if was_open:
-            self._book.changed(record, before)
-        else:
-            self._book.traded(record, before)
+            self._book.changed(record, filled_before)
+            return
+        self._book.traded(record, filled_before)
+        if record.is_open:  # it was written off, and the venue has it
+            self._book.enter(record)
+
+    def _renew(self, record: OrderRecord) -> None:
+        """Bring a record to the book's state, and the book to this object, where the book was loaded anew meanwhile.
+
+        Whoever sends an order or asks for it holds its record for as long as the venue takes; inside `writing()`.
+        """
+        if self._book.orders.get(record.client_order_id) is record:
+            return
+        live = self._known(record.rid, record.client_order_id)
+        if live is None or live is record or live.client_order_id != record.client_order_id:
+            return
+        for name in _STATE:
+            setattr(record, name, getattr(live, name))
+        self._book.replace(record)
+        self.journal.replace(record)
 
     def _live(self, record: OrderRecord) -> OrderRecord:
         """Answer the object in memory for a stored record, so that there is one truth for an order."""
@@ -236,10 +260,9 @@ class Ledger:
         before, was_open = record.filled, record.client_order_id in self._book.orders
         advance(record, event, body)
         self.journal.touch(record, event.seq, body.get("fills"))
-        if was_open:
-            self._book.changed(record, before)
-        else:
-            self._book.traded(record, before)
+        if "owner" in body:
+            self.journal.follow_owner(record.rid, body["owner"])
+        self._count(record, before, was_open=was_open)
 
     def _known(self, rid: int, client_order_id: str) -> OrderRecord | None:
         """Answer a record from memory or the table, without bringing that up to date."""

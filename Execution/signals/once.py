@@ -71,14 +71,8 @@ class Once:
                 finally:
                     self._leave(key)
             if time.monotonic() > patience:
-                return fail("TIMEOUT", f"key {key!r:.80} is still being carried out by {row}", "unknown")
+                return fail("TIMEOUT", f"key {key!r:.80} is still being carried out", "unknown")
             time.sleep(_POLL)
-
-    def is_waiting(self, record: OrderRecord) -> bool:
-        """Tell whether an order belongs to a key without a result, so that the next call with it will decide."""
-        key = self._orders.key_of(record)
-        row = self._orders.journal.signal(key) if key else None
-        return row is not None and row.answer is None
 
     def _enter(self, key: str, row: SignalRow | None) -> bool:
         """Reserve the key among the threads of this process; not while another living process has it."""
@@ -125,6 +119,5 @@ class Once:
 def resend(orders: OrderManager, record: OrderRecord) -> None:
     """Ask the venue for an order whose send was interrupted; send it again where it provably never arrived."""
     seen = orders.refresh(record, final=False)
-    if not seen["success"] and orders.is_absent(record, seen):
-        orders.journal_resend(record)
+    if not seen["success"] and orders.is_absent(record, seen) and orders.journal_resend(record):
         dispatch(orders, [record])
