@@ -7,6 +7,7 @@ each write first takes in what the others appended.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import cache
@@ -348,8 +349,10 @@ def filled_late(record: OrderRecord, order: Mapping[str, Any]) -> Decimal | None
 
 @cache
 def default_manager() -> OrderManager:
-    """Answer the order manager of this process's settings."""
-    return OrderManager()
+    """Answer the order manager of this process's settings; it is closed when the process ends."""
+    manager = OrderManager()
+    atexit.register(manager.close)
+    return manager
 
 
 def _external(info: dict[str, Any]) -> OrderRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def run(code: str, *words: str, **options: Any) -> str:
 
 
 def fork(work: Callable[[], Any]) -> int:
-    """Start work in a forked child; answer its pid. It exits with 1 where the work raises."""
+    """Start work in a forked child; answer its pid. It exits with 1 where the work raises, and says why."""
     pid = os.fork()
     if pid:
         return pid
@@ -42,6 +43,8 @@ def fork(work: Callable[[], Any]) -> int:
     try:
         work()
         code = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 

@@ -45,7 +45,7 @@ EVERY_LINE = Steps(
         "common/journal.py",
         "common/ledger.py",
         "exchanges/paper.py",
-        "simulation/account.py",
+        "simulation/paper_account.py",
         "simulation/account_store.py",
     ),
     [(STORE, name) for name in ("__enter__", "__exit__", "_finish", "read")],

@@ -146,9 +146,10 @@ class Ledger:
         """Close the store. The next use opens it again."""
         with self.lock:
             try:
-                with self.writing():
-                    self._remember_oldest()
-                self.journal.project()
+                if self.journal.sequence >= 0:
+                    with self.writing():
+                        self._remember_oldest()
+                    self.journal.project()
             except StoreError as error:
                 log.warning(f"closing: {error}")
             self.journal.close()
@@ -282,6 +283,7 @@ class Ledger:
         for event in self.journal.events(self.journal.projected()):
             self._replay(event)
         self._remember_oldest()
+        self.journal.catch_tables_up()
 
     def _remember_oldest(self) -> None:
         """Store where the open orders begin, so that the next start need not look at all that ended before."""

@@ -203,8 +203,11 @@ def config_path() -> Path | None:
     home_folder = os.environ.get("EXECUTION_HOME") or DEFAULTS["EXECUTION_HOME"]
     for path in [named] if named else ["execution.toml", f"{home_folder}/execution.toml"]:
         expanded = Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises for a user nobody knows
-        if expanded.is_file():
-            return expanded
+        try:
+            if expanded.is_file():
+                return expanded
+        except OSError as error:
+            raise Refused("CONFIGURATION", f"{expanded} cannot be read: {error.strerror}") from None
     if named:
         raise Refused("CONFIGURATION", f"EXECUTION_CONFIG names {named}, which is not a file")
     return None

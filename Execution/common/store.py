@@ -2,7 +2,8 @@
 
 WAL mode. Durability NORMAL survives the death of the process at any moment; a power cut may lose the last commits
 (never the file). FULL waits for the disk at every commit and closes that gap. A connection belongs to one process:
-after a fork the child opens its own.
+before a fork every idle file is closed, and parent and child open it again. SQLite carried over a fork believes in
+locks that the child does not hold, and the commits of the child are lost when the parent closes the file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +23,11 @@ from Execution.common.errors import StoreError, StoreLocked, StoreTooNew
 _PAGE_SIZE = 2048
 _CHECKPOINT_PAGES = 20_000
 _APPLICATION_ID = 0x45584543
+_FORK_PATIENCE = 10.0
+_COURTESY = 0.005
 _all: weakref.WeakSet[Database] = weakref.WeakSet()
+_torn: set[str] = set()
+"""Files that were open in the middle of a transaction when this process was forked from its parent."""
 
 
 class Database:
@@ -66,6 +72,8 @@ class Database:
 
     def __enter__(self) -> sqlite3.Connection:
         """Begin a write transaction: from here to the end no other process writes."""
+        if _forking:
+            time.sleep(_COURTESY)
         self.lock.acquire()
         try:
             connection = self.connection
@@ -140,6 +148,10 @@ class Database:
         return StoreError(f"the store {self.path} failed: {text}")
 
     def _open(self) -> sqlite3.Connection:
+        if self.path in _torn:
+            raise StoreError(
+                f"the store {self.path} cannot be used: this process was forked in the middle of a transaction"
+            )
         self._create_private()
         try:
             connection = sqlite3.connect(
@@ -175,13 +187,17 @@ class Database:
             _refuse(path, error.strerror or str(error))
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        # One moment for all three: another process may be making the file.
+        connection.execute("BEGIN")
         version = self._version(connection)
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
-        if version == 0 and owner == 0 and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        is_empty = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+        connection.execute("COMMIT")
+        if owner != _APPLICATION_ID and not is_empty:
             raise StoreError(f"{self.path} is a database of another program")
+        connection.execute(f"PRAGMA page_size={self._page_size}")
+        self._use_wal(connection)
         for pragma in (
-            f"page_size={self._page_size}",
-            "journal_mode=WAL",
             f"synchronous={self._durability}",
             f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
             "temp_store=MEMORY",
@@ -191,6 +207,18 @@ class Database:
             connection.execute(f"PRAGMA {pragma}")
         if version < len(self._migrations):
             self._migrate(connection)
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """Switch to WAL; SQLite itself does not wait where another process is doing the same."""
+        until = time.monotonic() + self._timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(0.005)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -212,11 +240,17 @@ class Database:
             )
         return version
 
+    def _before_fork(self) -> None:
+        if self._depth == 0 and self.path != ":memory:":
+            self.close()
+
     def _after_fork(self) -> None:
-        # The parent's connection must not be touched, nor closed by the garbage collector, in the child.
         if self._connection is not None:
+            # Neither used, nor closed by the garbage collector, in the child.
             self._forked.append(self._connection)
             self._connection = None
+            if self.path != ":memory:":
+                _torn.add(self.path)
         self.lock = threading.RLock()
         self._depth = 0
         if self.after_fork is not None:
@@ -227,7 +261,47 @@ def _refuse(path: Path, reason: str) -> None:
     raise StoreError(f"the store {path} cannot be made: {reason}")
 
 
+class _Fork(threading.local):
+    """The databases that a thread holds while it forks."""
+
+    held: Sequence[Database] = ()
+
+
+_fork = _Fork()
+_forking: list[int] = []
+"""One entry for each thread that waits to fork; writers let it go first, or it might never come to its turn."""
+
+
+def _before_fork() -> None:
+    _forking.append(1)
+    _fork.held = _hold_all(time.monotonic() + _FORK_PATIENCE)
+    for database in _fork.held:
+        database._before_fork()
+    _forking.pop()
+
+
+def _hold_all(until: float) -> list[Database]:
+    """Take the locks of all databases; without those that are still held by others when the time is up."""
+    while True:
+        everything = list(_all)
+        held = [database for database in everything if database.lock.acquire(timeout=_COURTESY)]
+        if len(held) == len(everything) or time.monotonic() > until:
+            return held
+        # Whoever holds one of them may be waiting for another.
+        for database in held:
+            database.lock.release()
+        time.sleep(_COURTESY)
+
+
+def _forked_parent() -> None:
+    for database in _fork.held:
+        database.lock.release()
+    _fork.held = ()
+
+
 def _forked_child() -> None:
+    _fork.held = ()
+    _forking.clear()
     for database in list(_all):
         database._after_fork()
     for callback in _fork_callbacks:
@@ -242,4 +316,4 @@ def on_fork(callback: Callable[[], None]) -> None:
     _fork_callbacks.append(callback)
 
 
-os.register_at_fork(after_in_child=_forked_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_forked_parent, after_in_child=_forked_child)

@@ -26,7 +26,7 @@ from Execution.common.precision import Rules, number_of, positive, round_down
 from Execution.common.types import CancelAll, Envelope, OrderArgs, Position
 from Execution.matching import model
 from Execution.simulation import desk, forms, sources
-from Execution.simulation.account import PaperAccount, current, remark_of_current
+from Execution.simulation.account import current, remark_of_current
 from Execution.simulation.config import parse_balances
 from Execution.simulation.forms import (
     build_cancel,
@@ -44,6 +44,7 @@ from Execution.simulation.forms import (
     parse_position,
     parse_ticker,
 )
+from Execution.simulation.paper_account import PaperAccount
 
 NAME = "paper"
 UNSUPPORTED: dict[str, str] = {}

@@ -130,7 +130,7 @@ class Loop:
             content.pop("exchange", None), content.pop("exchange_name", None)
             order = content.pop("signal", None)
             signal = dict(order) if isinstance(order, Mapping) and not content else content
-            if entry.key and not signal.get("key") and not signal.get("client_order_id"):
+            if entry.key and not signal.get("key"):
                 signal["key"] = entry.key
             return self.executor.execute_signal(str(exchange), symbol, signal)
         except Exception as error:  # noqa: BLE001  # the loop goes on
@@ -146,16 +146,7 @@ class Loop:
             except ExecutionError as error:
                 log.error(f"{entry.source}:{entry.position} is done but not acknowledged: {error}")
         if self._on_answer is not None:
-            content = entry.content if isinstance(entry.content, dict) else {}
-            self._on_answer(
-                {
-                    "source": entry.source.partition("|")[0],
-                    "position": entry.position,
-                    "exchange": content.get("exchange_name") or content.get("exchange"),
-                    "symbol": content.get("symbol"),
-                    "answer": answer,
-                }
-            )
+            self._guarded(partial(self._on_answer, _report(entry, answer)))
 
     # -- between signals
 
@@ -165,6 +156,7 @@ class Loop:
         next_risk = time.monotonic() + self._risk_every
         while not self.stopping.is_set() and not done():
             self.stopping.wait(0.02)
+            self._guarded(self.executor.orders.journal.project_some)
             now = time.monotonic()
             if now >= next_sync:
                 self._guarded(self.executor.sync)
@@ -194,8 +186,8 @@ class Loop:
     def _guarded(self, task: Callable[[], Any]) -> None:
         try:
             task()
-        except Exception as error:  # noqa: BLE001  # housekeeping that fails once must not end the loop
-            log.error(f"housekeeping failed: {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001  # neither housekeeping nor a caller's callback may end the loop
+            log.error(f"{task} failed: {type(error).__name__}: {error}")
 
     # -- the end
 
@@ -283,6 +275,17 @@ def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
     finally:
         for number, old in before.items():
             os_signal.signal(number, old)
+
+
+def _report(entry: Entry, answer: Envelope) -> dict[str, Any]:
+    content = entry.content if isinstance(entry.content, dict) else {}
+    return {
+        "source": entry.source.partition("|")[0],
+        "position": entry.position,
+        "exchange": content.get("exchange_name") or content.get("exchange"),
+        "symbol": content.get("symbol"),
+        "answer": answer,
+    }
 
 
 def _exchange_of(content: object) -> object:

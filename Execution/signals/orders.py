@@ -36,7 +36,7 @@ def order_of(name: str, symbol: str, signal: Signal, snapshot: Snapshot, collar:
         amount=signal.amount or _amount(signal, snapshot, reference),
         price=signal.price,
         stop_price=signal.stop_price,
-        client_order_id=keyed_client_order_id(signal.key, 0) if signal.key else signal.client_order_id,
+        client_order_id=_id_of(signal, 0),
         time_in_force=signal.time_in_force,
         post_only=signal.post_only,
         reduce_only=signal.reduce_only,
@@ -46,6 +46,13 @@ def order_of(name: str, symbol: str, signal: Signal, snapshot: Snapshot, collar:
         extra=protection or None,
     )
     return prepare(name, draft, reference, checked=True)
+
+
+def _id_of(signal: Signal, leg: int) -> str | None:
+    """Answer the id that a signal names or its key stands for; None where any new one will do."""
+    if signal.client_order_id and leg == 0:
+        return signal.client_order_id
+    return keyed_client_order_id(signal.key, leg) if signal.key else None
 
 
 def _amount(signal: Signal, snapshot: Snapshot, reference: Decimal | None) -> Decimal:
@@ -118,7 +125,7 @@ def _closing_order(
         type=signal.order_type,
         amount=size,
         price=signal.price,
-        client_order_id=keyed_client_order_id(signal.key, leg) if signal.key else None,
+        client_order_id=_id_of(signal, leg),
         time_in_force=signal.time_in_force,
         post_only=signal.post_only,
         reduce_only=is_swap(position["symbol"]),

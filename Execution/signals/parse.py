@@ -162,8 +162,6 @@ def _check_words(values: dict[str, Any], wrong: list[str]) -> None:
             wrong.append(f"{name} must be 1 to 200 printable characters, not {text!r:.80}")
     if "client_order_id" in values:
         wrong += wrong_id(values["client_order_id"], "client_order_id")
-        if "key" in values:
-            wrong.append("client_order_id and key exclude each other: the id is derived from the key")
 
 
 def _check_open(values: dict[str, Any], wrong: list[str]) -> None:

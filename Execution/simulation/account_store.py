@@ -2,7 +2,7 @@
 
 A commit is one row: the orders it changed, its fills, the account as it then was. That is all a call must write before
 it may answer, and all another process must read to be up to date. Every few hundred commits somebody folds them into
-`orders` (one row each, by both ids) and `fills`, which readers of history have done first; old commits are pruned.
+`orders` (one row each, by both ids) and `fills`; readers look at both, and old commits are pruned.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ NEWEST = "SELECT version FROM commits ORDER BY version DESC LIMIT 1"
 _SINCE = "SELECT body FROM commits WHERE version > ? ORDER BY version"
 
 
-class Saved(msgspec.Struct, array_like=True, gc=False):
+class Saved(msgspec.Struct, omit_defaults=True, gc=False):
     """What is written with every commit besides the orders it changed.
 
     `time` is how far the market has been played, `switch` when the dead-man's switch falls, `epoch` when a recording
-    played against the wall clock began, `market` counts changes of the market table.
+    played against the wall clock began, `market` counts changes of the market table, `cancels` are on their way.
     """
 
     account: AccountState
@@ -76,6 +76,7 @@ class Saved(msgspec.Struct, array_like=True, gc=False):
     switch: float = 0.0
     epoch: float = 0.0
     market: int = 0
+    cancels: dict[int, float] = {}
 
 
 class MarketRow(msgspec.Struct, omit_defaults=True):
@@ -88,8 +89,8 @@ class MarketRow(msgspec.Struct, omit_defaults=True):
     last: Decimal | None = None
 
 
-class Commit(msgspec.Struct, array_like=True, gc=False):
-    """The body of a commit. Arrays, since a shorter row is a faster commit: add fields at the end only."""
+class Commit(msgspec.Struct, omit_defaults=True, gc=False):
+    """The body of a commit."""
 
     saved: Saved
     orders: list[Order] = []
@@ -131,13 +132,14 @@ class AccountStore:
     def load(self, connection: sqlite3.Connection, newest: int) -> tuple[Saved, list[Order]]:
         """Answer the account as of the last commit and its live orders, oldest first."""
         self.forget()
+        rows = connection.execute("SELECT body FROM orders WHERE live = 1").fetchall()
+        live = {order.order_id: order for order in (self._decoded(_order_decoder.decode, row[0]) for row in rows)}
         folded = connection.execute("SELECT folded FROM progress").fetchone()[0]
         commits = self._commits(connection, min(folded, newest - 1))
         for commit in commits:
             self._keep(commit)
-        self.fold(connection, newest)
-        rows = connection.execute("SELECT body FROM orders WHERE live = 1 ORDER BY id").fetchall()
-        return commits[-1].saved, [self._decoded(_order_decoder.decode, row[0]) for row in rows]
+            live.update({order.order_id: order for order in commit.orders})
+        return commits[-1].saved, [live[number] for number in sorted(live) if live[number].status in LIVE]
 
     def since(self, connection: sqlite3.Connection, version: int, newest: int) -> tuple[Saved, list[Order]] | None:
         """Answer the account and the orders that changed after `version`; None where that is too far back to tell."""
@@ -209,7 +211,20 @@ class AccountStore:
         return self._decoded(_order_decoder.decode, rows[0][0]) if rows else None
 
     def fills(self, symbol: str | None, order_id: int | None, since: float | None) -> list[Fill]:
-        """Answer executions, oldest first, as far as they are folded."""
+        """Answer executions, oldest first."""
+        found = self._folded_fills(symbol, order_id, since)
+        last = found[-1].trade_id if found else 0
+        waiting = [
+            fill
+            for fill in self._fills
+            if fill.trade_id > last
+            and (symbol is None or fill.symbol == symbol)
+            and (order_id is None or fill.order_id == order_id)
+            and (since is None or fill.time >= since)
+        ]
+        return found + waiting
+
+    def _folded_fills(self, symbol: str | None, order_id: int | None, since: float | None) -> list[Fill]:
         conditions, values = ["1 = 1"], list[Any]()
         if order_id is not None:
             spans = self.database.read("SELECT first_fill, last_fill FROM orders WHERE id = ?", (order_id,))

@@ -11,15 +11,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from Execution.common import clock
-from Execution.common.errors import Refused
+from Execution.common import clock, log
+from Execution.common.errors import ExecutionError, Refused
 from Execution.common.precision import ZERO, positive
 from Execution.common.types import Kline
 from Execution.matching import model, views
 from Execution.matching.engine import Engine
-from Execution.simulation.account import ME, PaperAccount
 from Execution.simulation.account_store import MarketRow
 from Execution.simulation.instruments import QUOTES
+from Execution.simulation.paper_account import ME, PaperAccount
 from Execution.simulation.sources import FixedSource
 
 Result = model.Order | model.Rejected
@@ -63,9 +63,7 @@ def place_many(
         used = account.store.used_client_ids(given)
         return [_tried(engine, request, now, used) for request in requests]
 
-    for symbol in {request.symbol for request in requests}:
-        account.watch(symbol)
-    results, changes = account.run(act)
+    results, changes = account.run(act, *{request.symbol for request in requests})
     fills: dict[int, list[model.Fill]] = {}
     for fill in changes.fills:
         fills.setdefault(fill.order_id, []).append(fill)
@@ -102,9 +100,9 @@ def cancel(account: PaperAccount, symbol: str, order_id: int | None, client_orde
         found = _live(engine, symbol, order_id, client_order_id)
         if found is None:
             raise _not_live(account, symbol, order_id, client_order_id)
-        return replace(engine.cancel(ME, found.order_id, now))
+        return _cancelled(account, engine, found.order_id, now)
 
-    return account.run(act, symbol)[0]
+    return account.run(act)[0]
 
 
 def cancel_all(account: PaperAccount, symbol: str | None) -> list[str]:
@@ -112,11 +110,15 @@ def cancel_all(account: PaperAccount, symbol: str | None) -> list[str]:
 
     def act(engine: Engine, now: float) -> list[str]:
         ids = [order.order_id for order in engine.open_orders(ME, symbol)]
-        for order_id in ids:
-            engine.cancel(ME, order_id, now)
-        return [str(order_id) for order_id in ids]
+        return [str(_cancelled(account, engine, order_id, now).order_id) for order_id in ids]
 
     return account.run(act)[0]
+
+
+def _cancelled(account: PaperAccount, engine: Engine, order_id: int, now: float) -> model.Order:
+    if account.config.cancel_delay:
+        account.cancel_later(order_id, now + account.config.cancel_delay)
+    return replace(engine.cancel(ME, order_id, now))
 
 
 def find(account: PaperAccount, symbol: str, order_id: int | None, client_order_id: str | None) -> model.Order:
@@ -144,13 +146,7 @@ def open_orders(account: PaperAccount, symbol: str | None) -> list[model.Order]:
 
 def fills(account: PaperAccount, symbol: str | None, order_id: int | None, since: float | None) -> list[model.Fill]:
     """Answer executions, oldest first."""
-    account.run(lambda _engine, _now: None)
-
-    def act(_engine: Engine, _now: float) -> list[model.Fill]:
-        account.fold()
-        return account.store.fills(symbol, order_id, since)
-
-    return account.run(act)[0]
+    return account.run(lambda _engine, _now: account.store.fills(symbol, order_id, since))[0]
 
 
 def positions(account: PaperAccount, symbol: str | None) -> list[views.PositionView]:
@@ -173,11 +169,27 @@ def summary(account: PaperAccount) -> tuple[views.Summary, str]:
 
     def act(engine: Engine, _now: float) -> tuple[views.Summary, str]:
         state = engine.account_state(ME)
-        held = [position.symbol.split("-")[1] for position in state.positions if position.size]
-        currency = next((asset for asset in (*held, *QUOTES) if asset in state.balances), QUOTES[0])
-        return engine.summary(ME, currency), state.position_mode
+        used = {position.symbol.split("-")[1] for position in state.positions if position.size}
+        used.update(order.request.symbol.split("-")[1] for order in engine.open_orders(ME))
+        each = [engine.summary(ME, asset) for asset in QUOTES if asset in used or asset in state.balances]
+        return _together(each or [engine.summary(ME, QUOTES[0])]), state.position_mode
 
     return account.run(act)[0]
+
+
+def _together(each: list[views.Summary]) -> views.Summary:
+    """Add up what settles in different dollars; the margin ratio is that of the worst."""
+    first = each[0]
+    if len(each) == 1:
+        return first
+    return replace(
+        first,
+        available=sum((one.available for one in each), ZERO),
+        used_margin=sum((one.used_margin for one in each), ZERO),
+        maintenance=sum((one.maintenance for one in each), ZERO),
+        unrealized_pnl=sum((one.unrealized_pnl for one in each), ZERO),
+        margin_ratio=max(one.margin_ratio for one in each),
+    )
 
 
 def holdings(account: PaperAccount, symbol: str | None) -> list[tuple[str, Decimal, Decimal | None]]:
@@ -205,9 +217,17 @@ def value_of(account: PaperAccount, asset: str, amount: Decimal) -> Decimal | No
 def price_of(account: PaperAccount, symbol: str) -> Decimal | None:
     """Answer the mark of a symbol, of its perpetual where only that has one."""
     for name in (symbol, f"{symbol}-SWAP"):
-        if name in account.specs and (mark := account.prices(name).mark) is not None:
+        if name in account.specs and (mark := _mark(account, name)) is not None:
             return mark
     return None
+
+
+def _mark(account: PaperAccount, symbol: str) -> Decimal | None:
+    try:
+        return account.prices(symbol).mark
+    except ExecutionError as error:
+        log.warning(f"paper: {symbol} has no price: {error.message}")
+        return None
 
 
 def arm(account: PaperAccount, seconds: float) -> float | None:

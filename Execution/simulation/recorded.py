@@ -37,9 +37,8 @@ class Player:
         self._events = events
         self._epoch, self._speed = epoch, speed
         self._next = self._following()
-        if self._next is None:
-            raise Refused("CONFIGURATION", f"PAPER_SOURCE gives no price for {symbol}: {self.ended}")
-        self._start = self._next.time
+        self.began = self._next is not None
+        self._start = self._next.time if self._next else 0.0
 
     def play(self, market: Market, until: float) -> None:
         """Show everything up to a moment."""
@@ -70,19 +69,25 @@ class RecordedSource:
 
     remote = settable = False
 
-    def __init__(self, label: str, read: Callable[[str], Iterator[Event]], epoch: float, speed: float) -> None:
+    def __init__(self, label: str, read: Callable[[str], Iterator[Event]], speed: float) -> None:
         self.label = label
         self._read = read
-        self._epoch, self._speed = epoch, speed
+        self._epoch, self._speed = 0.0, speed
         self._players: dict[str, Player] = {}
 
     @property
     def remark(self) -> str:
         """Answer what must be known about these prices."""
-        return next((player.ended for player in self._players.values() if player.ended), "")
+        players = self._players.values()
+        return next((player.ended for player in players if player.began and player.ended), "")
 
-    def fetch(self, _symbols: Collection[str], _now: float) -> None:
+    def fetch(self, _symbol: str, _now: float) -> None:
         """Nothing to get."""
+
+    def restart(self, epoch: float) -> None:
+        """Play from the beginning."""
+        self._epoch = epoch
+        self._players.clear()
 
     def set_market(self, _rows: Mapping[str, MarketRow]) -> None:
         """Nothing is set by hand here."""
@@ -105,7 +110,7 @@ class RecordedSource:
         return [] if player is None else player.bars.klines(seconds, start, limit, now)
 
 
-def from_candles(text: str, specs: Mapping[str, Spec], epoch: float) -> RecordedSource:
+def from_candles(text: str, specs: Mapping[str, Spec]) -> RecordedSource:
     """Answer the source `candles:<path>[@speed]`."""
     path, speed = _path_and_speed(text, "candles")
     first = _checked(lambda: list(islice(candles.read_candles(path), 2)), path)
@@ -116,17 +121,17 @@ def from_candles(text: str, specs: Mapping[str, Spec], epoch: float) -> Recorded
     def read(symbol: str) -> Iterator[Event]:
         return candles.replay(candles.read_candles(path), interval=interval, tick=specs[symbol].tick)
 
-    return RecordedSource(f"candles of {Path(path).name}", read, epoch, speed)
+    return RecordedSource(f"candles of {Path(path).name}", read, speed)
 
 
-def from_stream(text: str, epoch: float) -> RecordedSource:
+def from_stream(text: str) -> RecordedSource:
     """Answer the source `replay:<path>[@speed]`."""
     path, speed = _path_and_speed(text, "replay")
 
     def read(symbol: str) -> Iterator[Event]:
         return iter(feed.read(path, symbol=symbol))
 
-    return RecordedSource(f"replay of {Path(path).name}", read, epoch, speed)
+    return RecordedSource(f"replay of {Path(path).name}", read, speed)
 
 
 def _checked(read: Callable[[], T], path: str) -> T:

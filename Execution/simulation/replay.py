@@ -21,9 +21,10 @@ from Execution.common.errors import Refused, StoreError
 from Execution.common.types import Kline
 from Execution.matching.events import Event, Market, Trade
 from Execution.matching.feed import Feed, FeedError, read
-from Execution.simulation.account import PaperAccount, current
+from Execution.simulation.account import current
 from Execution.simulation.account_store import MarketRow
 from Execution.simulation.klines import Bars
+from Execution.simulation.paper_account import PaperAccount
 from Execution.simulation.prices import Prices
 
 _CHANGES = 500
@@ -39,8 +40,11 @@ class HandDriven:
         self.label = label
         self.bars = Bars()
 
-    def fetch(self, _symbols: Collection[str], _now: float) -> None:
+    def fetch(self, _symbol: str, _now: float) -> None:
         """Nothing to get."""
+
+    def restart(self, _epoch: float) -> None:
+        """The replay ends where its engine is lost."""
 
     def set_market(self, _rows: Mapping[str, MarketRow]) -> None:
         """Nothing is set by hand here."""

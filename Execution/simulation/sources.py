@@ -56,8 +56,12 @@ class Source(Protocol):
     settable: bool
     """Whether prices are set by hand, perhaps by another process."""
 
-    def fetch(self, symbols: Collection[str], now: float, /) -> None:
+    def fetch(self, symbol: str, now: float, /) -> None:
         """Get what `play` and `prices` will need, outside of every lock."""
+        ...
+
+    def restart(self, epoch: float, /) -> None:
+        """Begin with an engine that has seen nothing; a recording began at `epoch`."""
         ...
 
     def play(self, market: Market, symbols: Collection[str], since: float, now: float, /) -> None:
@@ -109,8 +113,12 @@ class RandomSource:
         self._shown: dict[str, int] = {}
         self._prices: dict[str, tuple[int, Prices]] = {}
 
-    def fetch(self, _symbols: Collection[str], _now: float) -> None:
+    def fetch(self, _symbol: str, _now: float) -> None:
         """Nothing to get."""
+
+    def restart(self, _epoch: float) -> None:
+        """Show the present second anew."""
+        self._shown.clear()
 
     def set_market(self, _rows: Mapping[str, MarketRow]) -> None:
         """Nothing is set by hand here."""
@@ -166,8 +174,13 @@ class FixedSource:
         self._rows: dict[str, MarketRow] = {}
         self._pending: dict[str, MarketRow] = {}
 
-    def fetch(self, _symbols: Collection[str], _now: float) -> None:
+    def fetch(self, _symbol: str, _now: float) -> None:
         """Nothing to get."""
+
+    def restart(self, _epoch: float) -> None:
+        """Forget what was set: it is told again."""
+        self._rows.clear()
+        self._pending.clear()
 
     def set_market(self, rows: Mapping[str, MarketRow]) -> None:
         """Take over prices; those that changed are shown at the next play."""
@@ -211,12 +224,15 @@ class VenueSource:
         self._quotes: dict[str, Quote] = {}
         self._shown: dict[str, float] = {}
 
-    def fetch(self, symbols: Collection[str], now: float) -> None:
+    def fetch(self, symbol: str, now: float) -> None:
         """Ask for what is out of date."""
-        for symbol in symbols:
-            known = self._quotes.get(symbol)
-            if known is None or not 0 <= now - known.time < _VENUE_MAX_AGE:
-                self._quotes[symbol] = self._ask(symbol, now)
+        known = self._quotes.get(symbol)
+        if known is None or not 0 <= now - known.time < _VENUE_MAX_AGE:
+            self._quotes[symbol] = self._ask(symbol, now)
+
+    def restart(self, _epoch: float) -> None:
+        """Show the last quotes anew."""
+        self._shown.clear()
 
     def set_market(self, _rows: Mapping[str, MarketRow]) -> None:
         """Nothing is set by hand here."""
@@ -252,7 +268,7 @@ class VenueSource:
         return Quote(now, 0, exact(data["bid"]), size[0], exact(data["ask"]), size[1])
 
 
-def make(text: str, seed: int, specs: Mapping[str, Spec], epoch: float) -> Source:
+def make(text: str, seed: int, specs: Mapping[str, Spec]) -> Source:
     """Answer the source that PAPER_SOURCE names.
 
     Raises:
@@ -264,9 +280,9 @@ def make(text: str, seed: int, specs: Mapping[str, Spec], epoch: float) -> Sourc
     if kind == "fixed" and not rest:
         return FixedSource()
     if kind == "candles" and rest:
-        return recorded.from_candles(rest, specs, epoch)
+        return recorded.from_candles(rest, specs)
     if kind == "replay" and rest:
-        return recorded.from_stream(rest, epoch)
+        return recorded.from_stream(rest)
     if kind == "venue" and rest and rest.lower() != "paper":
         return VenueSource(rest)
     raise Refused(
