@@ -238,7 +238,7 @@ class Executor:
         """Bring open orders up to date with their venues, protect what filled, answer what changed."""
         changed = self.orders.sync(exchange_name)
         for order in changed:
-            record = self.orders.find(order["client_order_id"], order["exchange"])
+            record = self.orders.find_ours(order["client_order_id"])
             if record is not None:
                 self._protect_if_wanted(record)
         return changed
@@ -286,11 +286,12 @@ class Executor:
 
     def _timed_out(self, client_order_id: str) -> None:
         """Cancel an order that is still open past its deadline."""
-        record = self.orders.find(client_order_id)
+        record = self.orders.find_ours(client_order_id)
         if record is None or not record.is_open:
             return
-        answer = canceler.cancel_order(record.exchange, record.symbol, record.order_id or record.client_order_id)
-        self.orders.refresh(record)
+        ids = {"order_id": record.order_id} if record.order_id else {"client_order_id": record.client_order_id}
+        answer = canceler.cancel_order(record.exchange, record.symbol, **ids)
+        self.orders.refresh(record, final=True)
         self._protect_if_wanted(record)
         if record.is_open:
             log.warning(f"order {client_order_id} is past its time and still open: {answer['message']}")

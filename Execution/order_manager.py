@@ -26,6 +26,7 @@ from Execution.common.store import on_fork
 from Execution.common.types import ORDER_TYPES, SIDES, STATUSES, Envelope
 from Execution.drafts import is_fresh
 
+_UNSETTLED = ("pending", "unknown")
 _in_flight: set[str] = set()
 """client_order_ids that threads of this process are sending, whichever order manager they use."""
 
@@ -70,7 +71,8 @@ class OrderManager(Ledger):
             record = _external(order_info)
             with self.journal:
                 known = self.find(record.order_id, record.exchange) if record.order_id else None
-                known = known or self.find(record.client_order_id)
+                if known is None or known.order_id != record.order_id:
+                    known = self.find_ours(record.client_order_id)
                 if known is not None and known.exchange != record.exchange:
                     raise Refused("DUPLICATE_ORDER", f"{record.client_order_id!r} is an order on {known.exchange}")
                 if known is not None:
@@ -152,7 +154,7 @@ class OrderManager(Ledger):
         """Write down the intent to send an order; inside `writing()`. It leaves only after the commit."""
         taken = self._book.orders.get(record.client_order_id)
         if taken is None and not is_fresh(record.client_order_id):
-            taken = self.find(record.client_order_id)
+            taken = self.find_ours(record.client_order_id)
         if taken is not None:
             raise Refused("DUPLICATE_ORDER", f"client_order_id {record.client_order_id!r} was used before")
         self._insert(record, key)
@@ -164,17 +166,36 @@ class OrderManager(Ledger):
         if answer["success"]:
             self.apply(record, answer["data"], "send")
         else:
-            data = answer["data"]
-            status = "unknown" if data["outcome"] == "unknown" else "rejected"
-            self._change(
-                record, status, "send", outcome=data["outcome"], error=data["error"], message=answer["message"]
-            )
+            self._settle_failure(record, answer)
 
-    def journal_resend(self, record: OrderRecord) -> None:
-        """Write down that an order which provably never arrived is sent again under the same id."""
+    def _settle_failure(self, record: OrderRecord, answer: Envelope) -> None:
+        data = answer["data"]
+        status = "unknown" if data["outcome"] == "unknown" else "rejected"
+        self._renew(record)
+        if record.status not in _UNSETTLED:
+            # Somebody else asked the venue meanwhile, and it has the order.
+            facts = {"client_order_id": record.client_order_id, "is": record.status}
+            self.journal.note(
+                "refused", {**facts, "seen": {"status": status, "error": data["error"], "source": "send"}}
+            )
+            return
+        self._change(record, status, "send", outcome=data["outcome"], error=data["error"], message=answer["message"])
+
+    def journal_resend(self, record: OrderRecord) -> bool:
+        """Write down that this process sends an order which provably never arrived again, under the same id.
+
+        False where it may not: somebody else is sending it, or knows by now what became of it.
+        """
+        words = "sent again: the venue never received it"
         with self.writing():
+            self._renew(record)
+            if record.status not in _UNSETTLED or (record.status == "pending" and not self._is_orphan(record)):
+                return False
             _in_flight.add(record.client_order_id)
-            self._change(record, "pending", "resend", message="sent again: the venue never received it")
+            self._change(record, "pending", "resend", message=words, owner=process.me())
+            self.journal.project()
+            self.journal.set_owner(record.rid, process.me())
+        return True
 
     def abandon(self, records: Iterable[OrderRecord]) -> None:
         """Leave orders whose outcome could not be written down to the resolver."""
@@ -186,11 +207,13 @@ class OrderManager(Ledger):
 
         `filled` never shrinks, an ended order never comes back to life, fills are kept once by trade id.
         """
+        self._renew(record)
         status = order["status"]
         filled = exact(order["filled"]) if order["filled"] else ZERO
         if status == record.status and filled == record.filled and (record.order_id or not order["order_id"]):
             return True
-        if filled < record.filled or not is_legal(record.status, status):
+        written_off = record.status == "rejected" and record.outcome == "not_sent"
+        if filled < record.filled or not (written_off or is_legal(record.status, status)):
             return self._refuse(record, order, source)
         if not record.order_id:
             record.order_id = order["order_id"]
@@ -267,7 +290,7 @@ class OrderManager(Ledger):
         if (
             answer["data"]["error"] != "ORDER_NOT_FOUND"
             or record.order_id
-            or record.status not in ("pending", "unknown")
+            or record.status not in _UNSETTLED
             or (record.status == "pending" and not self._is_orphan(record))
         ):
             return False

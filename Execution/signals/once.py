@@ -71,7 +71,7 @@ class Once:
                 finally:
                     self._leave(key)
             if time.monotonic() > patience:
-                return fail("TIMEOUT", f"key {key!r:.80} is still being carried out by {row}", "unknown")
+                return fail("TIMEOUT", f"key {key!r:.80} is still being carried out", "unknown")
             time.sleep(_POLL)
 
     def _enter(self, key: str, row: SignalRow | None) -> bool:
@@ -121,7 +121,8 @@ def resend(orders: OrderManager, record: OrderRecord) -> None:
     seen = orders.refresh(record, final=False)
     if seen["success"] or not orders.is_absent(record, seen):
         return
-    orders.journal_resend(record)
+    if not orders.journal_resend(record):
+        return
     (reply,) = send([record])
     is_there = not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER"
     if is_there:

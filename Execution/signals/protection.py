@@ -66,7 +66,7 @@ def orders_of(orders: OrderManager, entry: OrderRecord) -> list[OrderRecord]:
 
 def _children(orders: OrderManager, entry: OrderRecord, kind: str) -> list[OrderRecord]:
     found: list[OrderRecord] = []
-    while child := orders.find(f"{entry.client_order_id}{kind[0]}{len(found)}"):
+    while child := orders.find_ours(f"{entry.client_order_id}{kind[0]}{len(found)}"):
         found.append(child)
     return found
 
