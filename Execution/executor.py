@@ -163,11 +163,18 @@ class Executor:
         if tries > 1 and _is_stale(verdicts):
             fresh = self.risk.prepare(records[0].exchange, records[0].symbol)
             return self._send(records, signal, started, None, fresh, tries - 1)
-        if not answers or any(reply["data"].get("recorded") is False for reply in replies):
+        if self.look_again(replies) or not answers:
             return answer_of(records, replies, timing_of(marks), verdicts[0] if verdicts else None, signal.remark)
         if guarded:
             self._protect_entry(records[0], answers[0], guarded[0], signal.key)
         return answers[0]
+
+    def look_again(self, replies: Sequence[Envelope]) -> bool:
+        """Tell whether an outcome could not be recorded; the next call then begins by asking the venue."""
+        lost = any(reply["data"].get("recorded") is False for reply in replies)
+        if lost:
+            self._started = False
+        return lost
 
     def deny(self, record: OrderRecord, verdict: Verdict) -> Envelope:
         """Refuse by risk, and leave a trace in the journal; inside its transaction."""
@@ -184,15 +191,19 @@ class Executor:
         remark = protection.remark_on(entry, placed) if answer["success"] else ""
         answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
         if key and not is_open_question(answer):
-            self._once.keep(key, answer)
+            with self.orders.writing():
+                self.orders.journal.answer_signal(key, answer)
 
     def _resumed(self, records: list[OrderRecord], started: float) -> Envelope:
-        """Answer a keyed signal whose orders were recorded by a process that died."""
+        """Answer a keyed signal whose orders were recorded by a process that died; protect what they filled."""
         replies = [reply_of(record) for record in records]
         answer = answer_of(records, replies, timing_of([started]), None, "resumed after an interruption")
         if protection.wants_protection(records[0]):
-            standing = protection.standing(self.orders, records[0])
-            answer["data"]["protection"] = standing + self._protect_if_wanted(records[0])
+            refused = [reply for reply in protection.protect(self.orders, records[0]) if not reply["success"]]
+            placed = [reply_of(record) for record in protection.orders_of(self.orders, records[0])]
+            answer["data"]["protection"] = placed + refused
+            remark = protection.remark_on(records[0], placed + refused)
+            answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
         return answer
 
     def send_checked(self, record: OrderRecord, signal: Signal, started: float) -> Envelope:
@@ -227,10 +238,9 @@ class Executor:
         """Bring open orders up to date with their venues, protect what filled, answer what changed."""
         changed = self.orders.sync(exchange_name)
         for order in changed:
-            record = self.orders.find(order["client_order_id"], order["exchange"])
+            record = self.orders.find_ours(order["client_order_id"])
             if record is not None:
                 self._protect_if_wanted(record)
-        self._mend_protection()
         return changed
 
     def recover(self) -> list[dict[str, Any]]:
@@ -239,47 +249,36 @@ class Executor:
         One that provably never arrived is written off; one of a signal key waits for that key to come again, and one
         that protects an entry is sent now.
         """
-        leftovers = self.orders.leftovers()
-        for record in leftovers:
-            if not record.parent:
-                self.orders.refresh(record)
-                self._protect_if_wanted(record)
-        self.orders.journal.project()
-        self._mend_protection()
-        return [public(record) for record in leftovers if record.status not in ("pending", "unknown")]
-
-    def _protect_if_wanted(self, record: OrderRecord) -> list[Envelope]:
-        if not protection.wants_protection(record):
-            return []
-        placed = protection.protect(self.orders, record)
-        for answer in placed:
-            if not answer["success"]:
-                log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
-        return placed
-
-    def _mend_protection(self) -> None:
-        """Send protective orders that were recorded only, and protect entries whose fill nobody answered."""
+        settled = []
         for record in self.orders.leftovers():
-            if record.parent:
+            if protection.is_protective(record):
                 resend(self.orders, record)
-        for entry in self.orders.unprotected():
-            self._protect_if_wanted(entry)
+            else:
+                self.orders.refresh(record)
+            if record.status not in ("pending", "unknown"):
+                self._protect_if_wanted(record)
+                settled.append(public(record))
+        return settled
+
+    def _protect_if_wanted(self, record: OrderRecord) -> None:
+        if protection.wants_protection(record):
+            for answer in protection.protect(self.orders, record):
+                if not answer["success"]:
+                    log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
 
     def start(self) -> None:
-        """Settle leftovers, on first use and after an outcome could not be recorded; watch deadlines."""
-        if not self._started or self.orders.has_abandoned:
+        """On first use: settle leftovers, and watch the deadlines of orders that are open."""
+        if not self._started:
             with self._start_lock:
                 self._start_once()
 
     def _start_once(self) -> None:
-        if self._started and not self.orders.has_abandoned:
+        if self._started:
             return
         self.recover()
-        self.orders.has_abandoned = False
-        if not self._started:
-            for record in self.orders.open_records():
-                if record.deadline:
-                    self._watch(record)
+        for record in self.orders.open_records():
+            if record.deadline:
+                self._watch(record)
         self._started = True
 
     def _watch(self, record: OrderRecord) -> None:
@@ -287,11 +286,12 @@ class Executor:
 
     def _timed_out(self, client_order_id: str) -> None:
         """Cancel an order that is still open past its deadline."""
-        record = self.orders.find(client_order_id)
+        record = self.orders.find_ours(client_order_id)
         if record is None or not record.is_open:
             return
-        answer = canceler.cancel_order(record.exchange, record.symbol, record.order_id or record.client_order_id)
-        self.orders.refresh(record)
+        ids = {"order_id": record.order_id} if record.order_id else {"client_order_id": record.client_order_id}
+        answer = canceler.cancel_order(record.exchange, record.symbol, **ids)
+        self.orders.refresh(record, final=True)
         self._protect_if_wanted(record)
         if record.is_open:
             log.warning(f"order {client_order_id} is past its time and still open: {answer['message']}")

@@ -20,13 +20,13 @@ from Execution.common.errors import ExecutionError, Refused
 from Execution.common.journal import Journal, decode_event
 from Execution.common.journal_rows import fill_facts, public_fill
 from Execution.common.ledger import Ledger
-from Execution.common.order import PROTECTION, ZERO, OrderRecord, is_legal, public, terms_of
+from Execution.common.order import ZERO, OrderRecord, is_legal, public, terms_of
 from Execution.common.precision import exact, positive
 from Execution.common.store import on_fork
 from Execution.common.types import ORDER_TYPES, SIDES, STATUSES, Envelope
 from Execution.drafts import is_fresh
 
-_RECENT = 1000
+_UNSETTLED = ("pending", "unknown")
 _in_flight: set[str] = set()
 """client_order_ids that threads of this process are sending, whichever order manager they use."""
 
@@ -54,8 +54,6 @@ class OrderManager(Ledger):
                 timeout=settings.number("EXECUTION_STORE_TIMEOUT") if timeout is None else timeout,
             )
         )
-        self.has_abandoned = False
-        """Whether this process left orders without an outcome, so that the next call looks after them."""
 
     # -- what users were promised
 
@@ -73,7 +71,8 @@ class OrderManager(Ledger):
             record = _external(order_info)
             with self.journal:
                 known = self.find(record.order_id, record.exchange) if record.order_id else None
-                known = known or self.find(record.client_order_id)
+                if known is None or known.order_id != record.order_id:
+                    known = self.find_ours(record.client_order_id)
                 if known is not None and known.exchange != record.exchange:
                     raise Refused("DUPLICATE_ORDER", f"{record.client_order_id!r} is an order on {known.exchange}")
                 if known is not None:
@@ -155,7 +154,7 @@ class OrderManager(Ledger):
         """Write down the intent to send an order; inside `writing()`. It leaves only after the commit."""
         taken = self._book.orders.get(record.client_order_id)
         if taken is None and not is_fresh(record.client_order_id):
-            taken = self.find(record.client_order_id)
+            taken = self.find_ours(record.client_order_id)
         if taken is not None:
             raise Refused("DUPLICATE_ORDER", f"client_order_id {record.client_order_id!r} was used before")
         self._insert(record, key)
@@ -167,21 +166,39 @@ class OrderManager(Ledger):
         if answer["success"]:
             self.apply(record, answer["data"], "send")
         else:
-            data = answer["data"]
-            status = "unknown" if data["outcome"] == "unknown" else "rejected"
-            self._change(
-                record, status, "send", outcome=data["outcome"], error=data["error"], message=answer["message"]
-            )
+            self._settle_failure(record, answer)
 
-    def journal_resend(self, record: OrderRecord) -> None:
-        """Write down that an order which provably never arrived is sent again under the same id."""
+    def _settle_failure(self, record: OrderRecord, answer: Envelope) -> None:
+        data = answer["data"]
+        status = "unknown" if data["outcome"] == "unknown" else "rejected"
+        self._renew(record)
+        if record.status not in _UNSETTLED:
+            # Somebody else asked the venue meanwhile, and it has the order.
+            facts = {"client_order_id": record.client_order_id, "is": record.status}
+            self.journal.note(
+                "refused", {**facts, "seen": {"status": status, "error": data["error"], "source": "send"}}
+            )
+            return
+        self._change(record, status, "send", outcome=data["outcome"], error=data["error"], message=answer["message"])
+
+    def journal_resend(self, record: OrderRecord) -> bool:
+        """Write down that this process sends an order which provably never arrived again, under the same id.
+
+        False where it may not: somebody else is sending it, or knows by now what became of it.
+        """
+        words = "sent again: the venue never received it"
         with self.writing():
+            self._renew(record)
+            if record.status not in _UNSETTLED or (record.status == "pending" and not self._is_orphan(record)):
+                return False
             _in_flight.add(record.client_order_id)
-            self._change(record, "pending", "resend", message="sent again: the venue never received it")
+            self._change(record, "pending", "resend", message=words, owner=process.me())
+            self.journal.project()
+            self.journal.set_owner(record.rid, process.me())
+        return True
 
     def abandon(self, records: Iterable[OrderRecord]) -> None:
-        """Leave orders whose outcome could not be written down to whoever recovers next."""
-        self.has_abandoned = True
+        """Leave orders whose outcome could not be written down to the resolver."""
         for record in records:
             _in_flight.discard(record.client_order_id)
 
@@ -190,11 +207,13 @@ class OrderManager(Ledger):
 
         `filled` never shrinks, an ended order never comes back to life, fills are kept once by trade id.
         """
+        self._renew(record)
         status = order["status"]
         filled = exact(order["filled"]) if order["filled"] else ZERO
         if status == record.status and filled == record.filled and (record.order_id or not order["order_id"]):
             return True
-        if filled < record.filled or not is_legal(record.status, status):
+        written_off = record.status == "rejected" and record.outcome == "not_sent"
+        if filled < record.filled or not (written_off or is_legal(record.status, status)):
             return self._refuse(record, order, source)
         if not record.order_id:
             record.order_id = order["order_id"]
@@ -231,15 +250,14 @@ class OrderManager(Ledger):
 
         Args:
             final: whether an order that provably never arrived is written off now; False leaves it to be sent again.
-                Never written off: an order of a signal key without a result, which waits for that key to come again,
-                and one that protects an entry, which the executor sends.
+                One of a signal key without a result is never written off: the next call with that key decides.
         """
         arguments: dict[str, Any] = {"client_order_id": record.client_order_id}
         if record.order_id:
             arguments = {"order_id": record.order_id}
         answer = registry.call(record.exchange, "get_order_status", record.symbol, **arguments)
         fills = self._ask_fills(record, answer)
-        final = final and not answer["success"] and not record.parent and not self.is_waiting(record)
+        final = final and not answer["success"] and not self.is_waiting(record)
         with self.writing():
             if answer["success"]:
                 self.apply(record, answer["data"], "sync")
@@ -272,7 +290,7 @@ class OrderManager(Ledger):
         if (
             answer["data"]["error"] != "ORDER_NOT_FOUND"
             or record.order_id
-            or record.status not in ("pending", "unknown")
+            or record.status not in _UNSETTLED
             or (record.status == "pending" and not self._is_orphan(record))
         ):
             return False
@@ -314,30 +332,12 @@ class OrderManager(Ledger):
             records = list(self._book.orders.values())
         return [r for r in records if r.status == "unknown" or (r.status == "pending" and self._is_orphan(r))]
 
-    def unprotected(self) -> list[OrderRecord]:
-        """Answer entries that filled with nothing recorded to protect them, though they were given a stop or a target.
-
-        That is what is left where the process that learned of the fill died, or was not an executor's. Only the newest
-        orders are looked at, as the table has them.
-        """
-        lacks = (
-            "(instr(CAST(options AS TEXT), '\"{}\":') AND NOT EXISTS "
-            "(SELECT 1 FROM orders child WHERE child.client_order_id = orders.client_order_id || '{}0'))"
-        )
-        where = " OR ".join(lacks.format(word, kind[0]) for word, kind in PROTECTION)
-        found = self.journal.orders(f"WHERE rid > ? AND filled != '0' AND ({where})", (self._last_rid - _RECENT,))
-        return [self._live(record) for record in found if not self._is_anothers(record)]
-
     def _is_orphan(self, record: OrderRecord) -> bool:
         """Tell whether nobody alive is sending an order that is recorded and has no outcome."""
         if record.client_order_id in _in_flight:
             return False
-        return not self._is_anothers(record)
-
-    def _is_anothers(self, record: OrderRecord) -> bool:
-        """Tell whether the process that recorded an order is another one and alive."""
         owner = self.journal.owner_of(record.rid)
-        return owner != process.me() and process.alive(owner)
+        return owner == process.me() or not process.alive(owner)
 
     def _select(self, where: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
         self.journal.project()

@@ -85,6 +85,8 @@ class Journal:
         self._new: dict[int, tuple[int, OrderRecord, str, str | None]] = {}
         self._new_by_id: dict[str, OrderRecord] = {}
         self._changed: dict[int, tuple[int, OrderRecord]] = {}
+        self._numbers: dict[tuple[str, str], OrderRecord] = {}
+        self._exchanges: set[str] = set()
         self._fills: list[tuple[Any, ...]] = []
 
     @property
@@ -139,6 +141,12 @@ class Journal:
         self.append("intent", order.rid, encode((order, owner, key)), order.created)
         self._new[order.rid] = self._sequence, order, owner, key
         self._new_by_id[order.client_order_id] = order
+        self._note_number(order)
+
+    def _note_number(self, order: OrderRecord) -> None:
+        if order.order_id:
+            self._numbers[order.exchange, order.order_id] = order
+            self._exchanges.add(order.exchange)
 
     def change(self, order: OrderRecord, kind: str, body: dict[str, Any]) -> None:
         """Record what became of an order, with an event of this kind."""
@@ -150,6 +158,7 @@ class Journal:
         if order.rid not in self._new:
             known = self._changed.get(order.rid)
             self._changed[order.rid] = (known[0] if known else sequence), order
+        self._note_number(order)
         if fills:
             self._fills += [(order.exchange, order.symbol, fill[0], order.rid, *fill[1:]) for fill in fills]
 
@@ -158,16 +167,48 @@ class Journal:
         order, owner, key = decode_intent(event)
         self._new[order.rid] = event.seq, order, owner, key
         self._new_by_id[order.client_order_id] = order
+        self._note_number(order)
         return order
 
-    def pending(self, name: str) -> OrderRecord | None:
-        """Answer an order that the tables do not hold yet, by client_order_id or the venue's id."""
+    def pending_ours(self, client_order_id: str) -> OrderRecord | None:
+        """Answer an order that the tables do not hold yet, by client_order_id."""
+        return self._new_by_id.get(client_order_id)
+
+    def pending(self, name: str, exchange: str | None = None) -> OrderRecord | None:
+        """Answer an order that the tables do not hold as it is now, by client_order_id or the venue's id."""
         found = self._new_by_id.get(name)
-        if found is None:
-            for _, order, _, _ in self._new.values():
-                if order.order_id == name:
-                    return order
-        return found
+        if found is not None and exchange in (None, found.exchange):
+            return found
+        for each in self._exchanges if exchange is None else (exchange,):
+            if (found := self._numbers.get((each, name))) is not None:
+                return found
+        return None
+
+    def pending_rid(self, rid: int) -> OrderRecord | None:
+        """Answer an order that the tables do not hold yet."""
+        found = self._new.get(rid)
+        return found[1] if found else None
+
+    def replace(self, order: OrderRecord) -> None:
+        """Have the tables follow this object where they followed another one of the same order."""
+        if order.rid in self._new:
+            sequence, _, owner, key = self._new[order.rid]
+            self._new[order.rid] = sequence, order, owner, key
+            self._new_by_id[order.client_order_id] = order
+        if order.rid in self._changed:
+            self._changed[order.rid] = self._changed[order.rid][0], order
+        if (order.exchange, order.order_id) in self._numbers:
+            self._note_number(order)
+
+    def set_owner(self, rid: int, owner: str) -> None:
+        """Note that another process sends an order now; the table must hold the order. Inside a writing block."""
+        self.execute("UPDATE orders SET owner = ? WHERE rid = ?", (owner, rid))
+
+    def follow_owner(self, rid: int, owner: str) -> None:
+        """Take over which process sends an order, from an event of another process."""
+        if rid in self._new:
+            sequence, order, _, key = self._new[rid]
+            self._new[rid] = sequence, order, owner, key
 
     def changed(self, rid: int) -> OrderRecord | None:
         """Answer an order whose row in the table is not up to date."""
@@ -214,6 +255,8 @@ class Journal:
         _insert(connection, INSERT_ORDER, [(*columns_of(o), owner, key) for seq, o, owner, key in new if seq > done])
         # What another process has put into the table meanwhile is only brought up to date.
         changed += [entry[1] for entry in new if entry[0] <= done]
+        for order in (*changed, *(entry[1] for entry in new)):
+            self._numbers.pop((order.exchange, order.order_id), None)
         _insert(connection, UPDATE_ORDER, [changes_of(order) for order in changed])
         _insert(connection, INSERT_FILL, self._fills)
         self._fills.clear()
@@ -223,6 +266,7 @@ class Journal:
         self._new.clear()
         self._new_by_id.clear()
         self._changed.clear()
+        self._numbers.clear()
         self._fills.clear()
 
     def _forget(self) -> None:
