@@ -51,6 +51,7 @@ class Executor:
         self.positions = position_manager or PositionManager()
         self._once = Once(self.orders)
         self._deadlines = Deadlines(self._timed_out)
+        self._mended: set[str] = set()
         self._started = False
         self._start_lock = threading.Lock()
         self.orders.on_deadline = self._watch
@@ -191,8 +192,7 @@ class Executor:
         remark = protection.remark_on(entry, placed) if answer["success"] else ""
         answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
         if key and not is_open_question(answer):
-            with self.orders.writing():
-                self.orders.journal.answer_signal(key, answer)
+            self._once.keep(key, answer)
 
     def _resumed(self, records: list[OrderRecord], started: float) -> Envelope:
         """Answer a keyed signal whose orders were recorded by a process that died; protect what they filled."""
@@ -241,6 +241,7 @@ class Executor:
             record = self.orders.find_ours(order["client_order_id"])
             if record is not None:
                 self._protect_if_wanted(record)
+        self._mend_protection()
         return changed
 
     def recover(self) -> list[dict[str, Any]]:
@@ -249,16 +250,24 @@ class Executor:
         One that provably never arrived is written off; one of a signal key waits for that key to come again, and one
         that protects an entry is sent now.
         """
-        settled = []
-        for record in self.orders.leftovers():
-            if protection.is_protective(record):
-                resend(self.orders, record)
-            else:
+        leftovers = self.orders.leftovers()
+        for record in leftovers:
+            if not record.parent:
                 self.orders.refresh(record)
-            if record.status not in ("pending", "unknown"):
                 self._protect_if_wanted(record)
-                settled.append(public(record))
-        return settled
+        self.orders.journal.project()
+        self._mend_protection()
+        return [public(record) for record in leftovers if record.status not in ("pending", "unknown")]
+
+    def _mend_protection(self) -> None:
+        """Send protective orders that were only recorded, and protect entries whose fill nobody answered."""
+        for record in self.orders.leftovers():
+            if record.parent:
+                resend(self.orders, record)
+        for entry in self.orders.unprotected():
+            if entry.client_order_id not in self._mended:
+                self._mended.add(entry.client_order_id)
+                self._protect_if_wanted(entry)
 
     def _protect_if_wanted(self, record: OrderRecord) -> None:
         if protection.wants_protection(record):

@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from Execution.common import process
+from Execution.common import log, process
 from Execution.common.envelope import fail
-from Execution.common.errors import Refused
+from Execution.common.errors import Refused, StoreError
 from Execution.common.journal import SignalRow, decode_answer
 from Execution.common.order import OrderRecord
 from Execution.common.types import Envelope
@@ -111,14 +111,21 @@ class Once:
                 resend(self._orders, record)
         answer = answer_resumed(records)
         if not any(record.status in ("pending", "unknown") for record in records):
+            self.keep(key, answer)
+        return answer
+
+    def keep(self, key: str, answer: Envelope) -> None:
+        """Keep the first result of a key. Where the store fails, the next call with it asks the venue again."""
+        try:
             with self._orders.writing():
                 self._orders.journal.answer_signal(key, answer)
-        return answer
+        except StoreError as error:
+            log.error(f"the result of key {key!r:.80} could not be kept: {error}")
 
 
 def resend(orders: OrderManager, record: OrderRecord) -> None:
     """Ask the venue for an order whose send was interrupted; send it again where it provably never arrived."""
-    seen = orders.refresh(record, final=False)
+    seen = orders.refresh(record)
     if seen["success"] or not orders.is_absent(record, seen):
         return
     if not orders.journal_resend(record):
