@@ -13,14 +13,14 @@ import threading
 import time
 from collections.abc import Callable
 
-from Execution.common import process
+from Execution.common import log, process
 from Execution.common.envelope import fail
-from Execution.common.errors import Refused
+from Execution.common.errors import Refused, StoreError
 from Execution.common.journal import SignalRow, decode_answer
 from Execution.common.order import OrderRecord
 from Execution.common.types import Envelope
 from Execution.order_manager import OrderManager
-from Execution.order_sender import send, settle
+from Execution.order_sender import dispatch
 
 _LONGEST_WAIT = 10.0
 _POLL = 0.01
@@ -111,9 +111,16 @@ class Once:
                 resend(self._orders, record)
         answer = answer_resumed(records)
         if not any(record.status in ("pending", "unknown") for record in records):
+            self.keep(key, answer)
+        return answer
+
+    def keep(self, key: str, answer: Envelope) -> None:
+        """Keep the first result of a key. Where the store fails, the next call with it asks the venue again."""
+        try:
             with self._orders.writing():
                 self._orders.journal.answer_signal(key, answer)
-        return answer
+        except StoreError as error:
+            log.error(f"the result of key {key!r:.80} could not be kept: {error}")
 
 
 def resend(orders: OrderManager, record: OrderRecord) -> None:
@@ -123,11 +130,6 @@ def resend(orders: OrderManager, record: OrderRecord) -> None:
         return
     if not orders.journal_resend(record):
         return
-    (reply,) = send([record])
-    is_there = not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER"
-    if is_there:
-        # The venue has it after all; it only could not find it a moment ago.
-        reply["data"]["outcome"] = "unknown"
-    settle(orders, [record], [reply], [0])
-    if is_there:
+    (reply,) = dispatch(orders, [record], again=True)
+    if not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER":
         orders.refresh(record, final=False)
