@@ -39,7 +39,7 @@ STORE = "common/store.py"
 EVERY_LINE = Steps(
     (
         "executor.py",
-        "once.py",
+        "signals/once.py",
         "order_sender.py",
         "order_manager.py",
         "common/journal.py",
@@ -50,8 +50,8 @@ EVERY_LINE = Steps(
     ),
     [(STORE, name) for name in ("__enter__", "__exit__", "_finish", "read")],
 )
-DECISIONS = Steps(("executor.py", "once.py", "order_sender.py"), [(STORE, "_finish")])
-SENDING = Steps(("once.py", "batch.py", "order_sender.py"), [(STORE, "_finish")])
+DECISIONS = Steps(("executor.py", "signals/once.py", "signals/protection.py", "order_sender.py"), [(STORE, "_finish")])
+SENDING = Steps(("signals/once.py", "signals/batch.py", "order_sender.py"), [(STORE, "_finish")])
 
 
 # -- what the processes do
