@@ -87,7 +87,7 @@ class Executor:
                 parsed.key,
                 digest(signal, name, unified),
                 lambda claim: self._carry_out(name, unified, parsed, started, claim),
-                lambda records: _resumed(records, started),
+                lambda records: self._resumed(records, started),
             )
         except ExecutionError as error:
             return failure(error)
@@ -154,7 +154,7 @@ class Executor:
             answers.append(answer_of(records, replies, timing_of(marks), verdicts[0], signal.remark))
             if protection.wants_protection(records[0]):
                 guarded.append(protection.record_protection(self.orders, records[0]))
-            if signal.key and not is_open_question(answers[0]):
+            if signal.key and not guarded and not is_open_question(answers[0]):
                 self.orders.journal.answer_signal(signal.key, answers[0])
 
         replies = submit(
@@ -163,11 +163,18 @@ class Executor:
         if tries > 1 and _is_stale(verdicts):
             fresh = self.risk.prepare(records[0].exchange, records[0].symbol)
             return self._send(records, signal, started, None, fresh, tries - 1)
-        if not answers or any(reply["data"].get("recorded") is False for reply in replies):
+        if self.look_again(replies) or not answers:
             return answer_of(records, replies, timing_of(marks), verdicts[0] if verdicts else None, signal.remark)
         if guarded:
             self._protect_entry(records[0], answers[0], guarded[0], signal.key)
         return answers[0]
+
+    def look_again(self, replies: Sequence[Envelope]) -> bool:
+        """Tell whether an outcome could not be recorded; the next call then begins by asking the venue."""
+        lost = any(reply["data"].get("recorded") is False for reply in replies)
+        if lost:
+            self._started = False
+        return lost
 
     def deny(self, record: OrderRecord, verdict: Verdict) -> Envelope:
         """Refuse by risk, and leave a trace in the journal; inside its transaction."""
@@ -186,6 +193,18 @@ class Executor:
         if key and not is_open_question(answer):
             with self.orders.writing():
                 self.orders.journal.answer_signal(key, answer)
+
+    def _resumed(self, records: list[OrderRecord], started: float) -> Envelope:
+        """Answer a keyed signal whose orders were recorded by a process that died; protect what they filled."""
+        replies = [reply_of(record) for record in records]
+        answer = answer_of(records, replies, timing_of([started]), None, "resumed after an interruption")
+        if protection.wants_protection(records[0]):
+            refused = [reply for reply in protection.protect(self.orders, records[0]) if not reply["success"]]
+            placed = [reply_of(record) for record in protection.orders_of(self.orders, records[0])]
+            answer["data"]["protection"] = placed + refused
+            remark = protection.remark_on(records[0], placed + refused)
+            answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
+        return answer
 
     def send_checked(self, record: OrderRecord, signal: Signal, started: float) -> Envelope:
         """Check and send an order made earlier, by a snapshot of now."""
@@ -272,7 +291,7 @@ class Executor:
             return
         ids = {"order_id": record.order_id} if record.order_id else {"client_order_id": record.client_order_id}
         answer = canceler.cancel_order(record.exchange, record.symbol, **ids)
-        self.orders.refresh(record, final=True)
+        self.orders.refresh(record)
         self._protect_if_wanted(record)
         if record.is_open:
             log.warning(f"order {client_order_id} is past its time and still open: {answer['message']}")
@@ -290,12 +309,6 @@ class Executor:
         """End the background thread and close the store."""
         self._deadlines.stop()
         self.orders.close()
-
-
-def _resumed(records: list[OrderRecord], started: float) -> Envelope:
-    """Answer a keyed signal whose orders were recorded by a process that died."""
-    replies = [reply_of(record) for record in records]
-    return answer_of(records, replies, timing_of([started]), None, "resumed after an interruption")
 
 
 def _is_stale(verdicts: Sequence[Verdict]) -> bool:

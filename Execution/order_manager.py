@@ -245,35 +245,55 @@ class OrderManager(Ledger):
 
     # -- asking the venue
 
-    def refresh(self, record: OrderRecord, *, final: bool | None = None) -> Envelope:
+    def refresh(self, record: OrderRecord, *, final: bool = True) -> Envelope:
         """Ask the venue about one order and write down the answer.
 
         Args:
-            final: whether an order that provably never arrived is written off now; False leaves it to be sent again,
-                None does so where its signal's key waits for that.
+            final: whether an order that provably never arrived is written off now; False leaves it to be sent again.
+                One of a signal key without a result is never written off: the next call with that key decides.
         """
         arguments: dict[str, Any] = {"client_order_id": record.client_order_id}
         if record.order_id:
             arguments = {"order_id": record.order_id}
         answer = registry.call(record.exchange, "get_order_status", record.symbol, **arguments)
+        fills = self._ask_fills(record, answer)
+        final = final and not answer["success"] and not self.is_waiting(record)
         with self.writing():
             if answer["success"]:
                 self.apply(record, answer["data"], "sync")
-            elif self.is_absent(record, answer) and (not self._is_awaited(record) if final is None else final):
+                if fills:
+                    self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
+            elif final and self.is_absent(record, answer):
                 self._change(record, "rejected", "resolve", outcome="not_sent", message="the venue never received it")
                 return ok(public(record), "the venue never received it")
-        if answer["success"] and "fills" not in answer["data"] and record.filled:
-            self.fetch_fills(record)
         return answer
 
-    def _is_awaited(self, record: OrderRecord) -> bool:
-        """Tell whether an order belongs to a key without a result, so that the next call with it will decide."""
+    @staticmethod
+    def is_late(record: OrderRecord) -> bool:
+        """Tell whether an order is past its time."""
+        return bool(record.deadline) and clock.now() >= record.deadline
+
+    def is_waiting(self, record: OrderRecord) -> bool:
+        """Tell whether an order belongs to a signal key without a result, and may still be sent."""
+        if self.is_late(record):
+            return False
         key = self.key_of(record)
         row = self.journal.signal(key) if key else None
         return row is not None and row.answer is None
 
+    def _ask_fills(self, record: OrderRecord, answer: Envelope) -> list[tuple[Any, ...]]:
+        """Answer the executions of an order whose status came without them."""
+        if not answer["success"] or "fills" in answer["data"] or not answer["data"]["filled"]:
+            return []
+        order_id = record.order_id or answer["data"]["order_id"]
+        found = registry.call(record.exchange, "get_fills", record.symbol, order_id=order_id)
+        return [fill_facts(fill) for fill in found["data"]] if found["success"] else []
+
     def is_absent(self, record: OrderRecord, answer: Envelope) -> bool:
-        """Tell whether "no such order" proves that it never arrived: no id, and past the venue's grace time."""
+        """Tell whether "no such order" proves that it never arrived: no id, nobody sending it, and past the grace time.
+
+        The venue's grace time counts from the last thing that is known: the last send, or the end of its time-out.
+        """
         if (
             answer["data"]["error"] != "ORDER_NOT_FOUND"
             or record.order_id
@@ -281,15 +301,7 @@ class OrderManager(Ledger):
             or (record.status == "pending" and not self._is_orphan(record))
         ):
             return False
-        return clock.now() - record.created >= registry.find(record.exchange)[0].absence_grace
-
-    def fetch_fills(self, record: OrderRecord) -> None:
-        """Ask the venue for the executions of an order and keep those that are new."""
-        answer = registry.call(record.exchange, "get_fills", record.symbol, order_id=record.order_id)
-        if answer["success"]:
-            fills = [fill_facts(fill) for fill in answer["data"]]
-            with self.writing():
-                self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
+        return clock.now() - record.updated >= registry.find(record.exchange)[0].absence_grace
 
     def sync(self, exchange_name: str | None = None) -> list[dict[str, Any]]:
         """Bring every open order up to date with its venue; answer those that changed."""

@@ -104,6 +104,20 @@ def test_a_sync_leaves_the_order_of_a_waiting_key_to_that_key(venue: FakeVenue) 
     assert [order["status"] for order in venue.orders.values()] == ["open"]
 
 
+def test_an_order_whose_time_is_over_is_not_sent_again(venue: FakeVenue) -> None:
+    signal = buy(amount=1, price=100, key="k", timeout=60)
+    venue.raising["place_limit_order"] = KeyboardInterrupt()  # type: ignore[assignment]
+    hands = clock.ManualClock(time.time())
+    with clock.use(hands):
+        with pytest.raises(KeyboardInterrupt):
+            default_executor().execute_signal("fake", SWAP, signal)
+        venue.raising.clear()
+        hands.advance(3600)
+        answer = default_executor().execute_signal("fake", SWAP, signal)
+    assert answer["data"]["outcome"] == "not_sent"
+    assert venue.orders == {}
+
+
 def test_a_failed_answer_does_not_undo_what_is_known(venue: FakeVenue) -> None:
     def place(symbol: str, side: str, amount: Any, price: Any, **options: Any) -> Any:
         venue.fill(venue.add(symbol, side, amount=float(amount), client_order_id=options["client_order_id"]))

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from Execution.common.envelope import ok
 from Execution.common.journal import Event, Journal, decode_event, decode_intent
 from Execution.common.journal_rows import FIELDS, FillRow, columns_of
@@ -36,6 +38,10 @@ class Verification:
         self._journal = journal
         self._orders: dict[int, tuple[OrderRecord, str, str | None]] = {}
         self._fills: dict[tuple[str, str, str], FillRow] = {}
+        # A row may be ahead of `projected`: an order is taken into the table as it is, not as it was.
+        self._ahead: dict[int, OrderRecord] = {}
+        self._states: dict[int, list[tuple[Any, ...]]] = {}
+        self._later_fills: dict[tuple[str, str, str], FillRow] = {}
         self.events = self.orders = 0
 
     def run(self) -> Envelope:
@@ -71,6 +77,8 @@ class Verification:
             self.orders += event.kind == "intent"
             if event.seq <= projected:
                 self._follow(event)
+            else:
+                self._look_ahead(event)
         if self.events < projected:
             words = f"the chain ends at {self.events}, but the tables hold what was written up to {projected}"
             raise _Broken("events", self.events + 1, words)
@@ -82,12 +90,20 @@ class Verification:
         elif event.rid:
             if event.rid not in self._orders:
                 raise _Broken("events", event.seq, f"it tells of order {event.rid}, which was never recorded")
-            (order, owner, key), body = self._orders[event.rid], decode_event(event)
-            advance(order, event, body)
-            self._orders[event.rid] = order, body.get("owner", owner), key
-            for fill in body.get("fills", ()):
-                row = FillRow(order.exchange, order.symbol, fill[0], order.rid, *fill[1:])
-                self._fills.setdefault(row[:3], row)
+            order, owner, key = self._orders[event.rid]
+            self._orders[event.rid] = order, _advance(order, event, self._fills).get("owner", owner), key
+
+    def _look_ahead(self, event: Event) -> None:
+        if event.kind == "intent":
+            self._ahead[event.rid] = decode_intent(event)[0]
+        elif event.rid:
+            order = self._ahead.get(event.rid)
+            if order is None:
+                if event.rid not in self._orders:
+                    raise _Broken("events", event.seq, f"it tells of order {event.rid}, which was never recorded")
+                order = self._ahead[event.rid] = msgspec.structs.replace(self._orders[event.rid][0])
+            _advance(order, event, self._later_fills)
+            self._states.setdefault(event.rid, []).append(columns_of(order))
 
     def _compare_orders(self) -> None:
         stored = {order.rid: order for order in self._journal.orders()}
@@ -95,7 +111,10 @@ class Verification:
         for rid, (order, owner, key) in self._orders.items():
             if rid not in stored:
                 raise _Broken("orders", rid, f"the row is missing ({order.client_order_id})")
-            found = (*columns_of(stored.pop(rid)), *owners[rid])
+            columns = columns_of(stored.pop(rid))
+            found = (*columns, *owners[rid])
+            if columns in self._states.get(rid, ()) and owners[rid] == (owner, key):
+                continue
             _compare("orders", rid, _NAMES, (*columns_of(order), owner, key), found)
         if stored:
             raise _Broken("orders", next(iter(stored)), "no event tells of it")
@@ -107,8 +126,21 @@ class Verification:
             if name not in stored:
                 raise _Broken("fills", row.trade_id, "the row is missing")
             _compare("fills", row.trade_id, list(FillRow._fields), row, stored.pop(name))
+        for name, row in self._later_fills.items():
+            if name in stored:
+                _compare("fills", row.trade_id, list(FillRow._fields), row, stored.pop(name))
         if stored:
             raise _Broken("fills", next(iter(stored))[2], "no event tells of it")
+
+
+def _advance(order: OrderRecord, event: Event, fills: dict[tuple[str, str, str], FillRow]) -> dict[str, Any]:
+    """Bring an order to where an event left it; answer the event's content."""
+    body = decode_event(event)
+    advance(order, event, body)
+    for fill in body.get("fills", ()):
+        row = FillRow(order.exchange, order.symbol, fill[0], order.rid, *fill[1:])
+        fills.setdefault(row[:3], row)
+    return body
 
 
 def _compare(table: str, row: Any, names: list[str], expected: tuple[Any, ...], found: tuple[Any, ...]) -> None:

@@ -20,7 +20,7 @@ from Execution.common.journal import SignalRow, decode_answer
 from Execution.common.order import OrderRecord
 from Execution.common.types import Envelope
 from Execution.order_manager import OrderManager
-from Execution.order_sender import dispatch
+from Execution.order_sender import send, settle
 
 _LONGEST_WAIT = 10.0
 _POLL = 0.01
@@ -118,6 +118,14 @@ class Once:
 
 def resend(orders: OrderManager, record: OrderRecord) -> None:
     """Ask the venue for an order whose send was interrupted; send it again where it provably never arrived."""
-    seen = orders.refresh(record, final=False)
-    if not seen["success"] and orders.is_absent(record, seen) and orders.journal_resend(record):
-        dispatch(orders, [record])
+    seen = orders.refresh(record, final=orders.is_late(record))
+    if seen["success"] or not orders.is_absent(record, seen) or not orders.journal_resend(record):
+        return
+    (reply,) = send([record])
+    is_there = not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER"
+    if is_there:
+        # The venue has it after all; it only could not find it a moment ago.
+        reply["data"]["outcome"] = "unknown"
+    settle(orders, [record], [reply], [0])
+    if is_there:
+        orders.refresh(record, final=False)

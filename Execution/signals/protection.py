@@ -59,6 +59,18 @@ def protect(orders: OrderManager, entry: OrderRecord) -> list[Envelope]:
     return send_protection(orders, protection)
 
 
+def orders_of(orders: OrderManager, entry: OrderRecord) -> list[OrderRecord]:
+    """Answer the protective orders that an entry has, oldest first of each kind."""
+    return [child for _, kind in KINDS for child in _children(orders, entry, kind)]
+
+
+def _children(orders: OrderManager, entry: OrderRecord, kind: str) -> list[OrderRecord]:
+    found: list[OrderRecord] = []
+    while child := orders.find_ours(f"{entry.client_order_id}{kind[0]}{len(found)}"):
+        found.append(child)
+    return found
+
+
 def remark_on(entry: OrderRecord, placed: list[Envelope]) -> str:
     """Say plainly what is not protected."""
     failed = [answer["message"] for answer in placed if not answer["success"]]
@@ -75,9 +87,8 @@ def is_protective(record: OrderRecord) -> bool:
 
 
 def _next_order(orders: OrderManager, entry: OrderRecord, word: str, kind: str) -> OrderRecord | None:
-    covered, count = ZERO, 0
-    while child := orders.find_ours(f"{entry.client_order_id}{kind[0]}{count}"):
-        covered, count = covered + (ZERO if child.status == "rejected" else child.amount), count + 1
+    children = _children(orders, entry, kind)
+    covered = sum((child.amount for child in children if child.status != "rejected"), ZERO)
     swap = is_swap(entry.symbol)
     amount = (entry.filled if swap else _held(entry)) - covered
     if amount <= 0:
@@ -88,7 +99,7 @@ def _next_order(orders: OrderManager, entry: OrderRecord, word: str, kind: str) 
         type=kind,
         amount=amount,
         stop_price=entry.options[word] if entry.options else None,
-        client_order_id=f"{entry.client_order_id}{kind[0]}{count}",
+        client_order_id=f"{entry.client_order_id}{kind[0]}{len(children)}",
         reduce_only=swap,
         strategy=entry.strategy,
         extra={"parent": entry.client_order_id},
