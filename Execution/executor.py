@@ -101,11 +101,17 @@ class Executor:
         try:
             snapshot = self.risk.prepare(name, symbol)
             record = self.order_of(name, symbol, signal, snapshot)
-            if signal.leverage:
+            if signal.leverage and not self._is_denied(record, snapshot):
                 _set_leverage(name, symbol, signal.leverage)
         except ExecutionError as error:
             return answer_of([], [failure(error)], timing_of([started]), None)
         return self._send([record], signal, started, claim, snapshot)
+
+    def _is_denied(self, record: OrderRecord, snapshot: Snapshot) -> bool:
+        """Tell whether risk will deny an order, before anything at the venue is changed for it."""
+        with self.orders.writing():
+            verdict = self.risk.verdict(record, snapshot)
+        return not verdict.allowed and verdict.code != STATE_STALE
 
     def order_of(self, name: str, symbol: str, signal: Signal, snapshot: Snapshot) -> OrderRecord:
         """Make the order of a buy or a sell; a market order is bounded by the price collar unless it says otherwise."""
@@ -219,7 +225,15 @@ class Executor:
         Signals of one symbol keep their order. One that needs more than one step (close, key, leverage, stop_loss,
         take_profit) is carried out alone, between those before and those after it.
         """
-        return execute_batch(self, batch)
+        try:
+            entries = list(batch)
+        except TypeError:
+            return [fail("INVALID_ORDER", f"signals must be a list of dicts, not {batch!r:.60}", "not_sent")]
+        try:
+            self.start()
+        except ExecutionError as error:
+            return [failure(error) for _ in entries]
+        return execute_batch(self, entries)
 
     def handle_risk_signal(self, risk_signal: Mapping[str, Any]) -> Envelope:
         """Carry out a liquidation signal: cancel every order, then close every position, of a symbol or of all.
@@ -346,5 +360,5 @@ def execute_signals(batch: Sequence[Mapping[str, Any]]) -> list[Envelope]:
     try:
         executor = default_executor()
     except ExecutionError as error:
-        return [failure(error) for _ in batch]
+        return [failure(error) for _ in batch or ()]
     return executor.execute_signals(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -112,7 +113,7 @@ class Ledger:
             times = self._recent.get(exchange)
             if times is None:
                 self.journal.project()
-                sql = "SELECT created FROM orders WHERE exchange = ? AND created >= ? ORDER BY rid"
+                sql = "SELECT created FROM orders WHERE exchange = ? AND created >= ? ORDER BY created"
                 rows = self.journal.database.read(sql, (exchange, min(now - now % 86400, now - 3600)))
                 times = self._recent[exchange] = deque(row[0] for row in rows)
             while times and times[0] < min(now - now % 86400, now - 3600):
@@ -166,7 +167,10 @@ class Ledger:
         """Take an open order into memory."""
         times = self._recent.get(record.exchange)
         if times is not None:
-            times.append(record.created)
+            if times and record.created < times[-1]:
+                insort(times, record.created)
+            else:
+                times.append(record.created)
         if record.status in FINAL_STATUSES:
             return
         self._book.enter(record)

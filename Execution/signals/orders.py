@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 from Execution import registry
 from Execution.common.errors import Refused
@@ -26,9 +27,13 @@ def order_of(name: str, symbol: str, signal: Signal, snapshot: Snapshot, collar:
         Refused: INVALID_ORDER: no price to size it by, protection that would trigger at once, the instrument's rules.
     """
     reference = signal.price or signal.stop_price or snapshot.quote.mark
-    protection = {k: str(v) for k, v in (("stop_loss", signal.stop_loss), ("take_profit", signal.take_profit)) if v}
-    if protection:
+    extra: dict[str, Any] = {
+        k: str(v) for k, v in (("stop_loss", signal.stop_loss), ("take_profit", signal.take_profit)) if v
+    }
+    if extra:
         _check_protection(signal, symbol, reference)
+    if signal.leverage:
+        extra["leverage"] = signal.leverage
     draft = Draft(
         symbol=symbol,
         side=signal.action,
@@ -43,7 +48,7 @@ def order_of(name: str, symbol: str, signal: Signal, snapshot: Snapshot, collar:
         max_slippage=(signal.max_slippage or collar) if signal.order_type == "market" else None,
         timeout=signal.timeout,
         strategy=signal.strategy,
-        extra=protection or None,
+        extra=extra or None,
     )
     return prepare(name, draft, reference, checked=True)
 
