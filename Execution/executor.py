@@ -122,8 +122,12 @@ class Executor:
         read = registry.call(name, "get_positions", symbol)
         if not read["success"]:
             return answer_of([], [read], timing_of([started]), None)
-        records, dust = closing_orders(name, symbol, signal, read["data"], self.risk.limits.price_collar)
+        try:
+            records, dust = closing_orders(name, symbol, signal, read["data"], self.risk.limits.price_collar)
+        except ExecutionError as error:
+            return answer_of([], [failure(error)], timing_of([started]), None)
         if records:
+            signal.remark = "; ".join(filter(None, [signal.remark, *dust]))
             return self._send(records, signal, started, claim, self.risk.prepare(name, symbol))
         nothing = ok({}, "; ".join(["nothing to close", *dust]))
         answer = answer_of([], [nothing], timing_of([started]), None, signal.remark)
@@ -242,7 +246,8 @@ class Executor:
             risk_signal: {"signal": "liquidate", "exchange", "symbol" (None = all), "timestamp"}.
 
         Returns:
-            Envelope around {"exchange", "symbol", "cancelled", "orders_left", "closed": answers of the closes}.
+            Envelope around {"exchange", "symbol", "cancelled", "orders_left", "closed": answers of the closes,
+            "positions_left": closing orders that were not filled}. success: no order and no position is left.
         """
         return liquidate(risk_signal, lambda name, symbol: self.execute_signal(name, symbol, {"action": "close"}))
 

@@ -185,6 +185,52 @@ def test_one_process_at_a_time_sends_an_order_again(venue: FakeVenue, monkeypatc
     books[1].close()
 
 
+# -- closing
+
+
+@pytest.fixture
+def spot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISK_MAX_POSITION_SIZE", "10")
+    assert paper.set_price("DOGE-USDT", "0.1", "0.1001", size=1_000_000)["success"]
+
+
+@pytest.mark.usefixtures("spot")
+def test_a_holding_that_orders_lock_is_not_called_closed() -> None:
+    assert execute_signal("paper", SPOT, buy(stop_loss=50000))["success"]
+    answer = execute_signal("paper", SPOT, {"action": "close"})
+    assert not answer["success"]
+    assert (answer["data"]["error"], answer["data"]["outcome"]) == ("INSUFFICIENT_FUNDS", "not_sent")
+
+
+@pytest.mark.usefixtures("spot")
+def test_closing_a_part_of_a_holding_tells_of_the_locked_rest() -> None:
+    assert execute_signal("paper", SPOT, buy(amount=0.02))["success"]
+    assert place_order("paper", SPOT, "sell", "limit", 0.01, 70000)["success"]
+    answer = execute_signal("paper", SPOT, {"action": "close"})
+    assert answer["success"]
+    assert "locked by open orders" in answer["message"]
+
+
+@pytest.mark.usefixtures("spot")
+def test_a_holding_worth_less_than_the_smallest_order_is_dust() -> None:
+    assert execute_signal("paper", "DOGE-USDT", buy(amount=100))["success"]
+    assert execute_signal("paper", "DOGE-USDT", {"action": "sell", "amount": 80})["success"]
+    answer = execute_signal("paper", "DOGE-USDT", {"action": "close"})
+    assert answer["success"]
+    assert answer["data"]["nothing_to_do"]
+
+
+def test_a_liquidation_that_the_market_did_not_fill_is_no_success() -> None:
+    assert execute_signal("paper", SWAP, buy(amount=0.1))["success"]
+    paper.set_price(SWAP, 60000, 60001, size=0.02)
+    signal = {"signal": "liquidate", "exchange": "paper", "symbol": None}
+    answer = default_executor().handle_risk_signal(signal)
+    assert not answer["success"]
+    assert [order["remaining"] for order in answer["data"]["positions_left"]] == [0.08]
+    paper.set_price(SWAP, 60000, 60001, size=10)
+    assert default_executor().handle_risk_signal(signal)["success"]
+
+
 # -- limits
 
 
