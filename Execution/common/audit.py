@@ -37,11 +37,11 @@ class Verification:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._orders: dict[int, tuple[OrderRecord, str, str | None]] = {}
-        self._fills: dict[tuple[str, str, str], FillRow] = {}
+        self._fills: dict[tuple[str, int], FillRow] = {}
         # A row may be ahead of `projected`: an order is taken into the table as it is, not as it was.
         self._ahead: dict[int, OrderRecord] = {}
         self._states: dict[int, list[tuple[Any, ...]]] = {}
-        self._later_fills: dict[tuple[str, str, str], FillRow] = {}
+        self._later_fills: dict[tuple[str, int], FillRow] = {}
         self.events = self.orders = 0
 
     def run(self) -> Envelope:
@@ -91,7 +91,8 @@ class Verification:
             if event.rid not in self._orders:
                 raise _Broken("events", event.seq, f"it tells of order {event.rid}, which was never recorded")
             order, owner, key = self._orders[event.rid]
-            self._orders[event.rid] = order, _advance(order, event, self._fills).get("owner", owner), key
+            body = _advance(order, event, self._fills)
+            self._orders[event.rid] = order, body.get("owner", owner), key
 
     def _look_ahead(self, event: Event) -> None:
         if event.kind == "intent":
@@ -121,7 +122,7 @@ class Verification:
 
     def _compare_fills(self) -> None:
         rows = map(FillRow._make, self._journal.database.read("SELECT * FROM fills"))
-        stored = {row[:3]: row for row in rows}
+        stored = {row[2:4]: row for row in rows}
         for name, row in self._fills.items():
             if name not in stored:
                 raise _Broken("fills", row.trade_id, "the row is missing")
@@ -130,16 +131,15 @@ class Verification:
             if name in stored:
                 _compare("fills", row.trade_id, list(FillRow._fields), row, stored.pop(name))
         if stored:
-            raise _Broken("fills", next(iter(stored))[2], "no event tells of it")
+            raise _Broken("fills", next(iter(stored))[0], "no event tells of it")
 
 
-def _advance(order: OrderRecord, event: Event, fills: dict[tuple[str, str, str], FillRow]) -> dict[str, Any]:
-    """Bring an order to where an event left it; answer the event's content."""
+def _advance(order: OrderRecord, event: Event, fills: dict[tuple[str, int], FillRow]) -> dict[str, Any]:
     body = decode_event(event)
     advance(order, event, body)
     for fill in body.get("fills", ()):
         row = FillRow(order.exchange, order.symbol, fill[0], order.rid, *fill[1:])
-        fills.setdefault(row[:3], row)
+        fills.setdefault(row[2:4], row)
     return body
 
 

@@ -119,7 +119,9 @@ class Once:
 def resend(orders: OrderManager, record: OrderRecord) -> None:
     """Ask the venue for an order whose send was interrupted; send it again where it provably never arrived."""
     seen = orders.refresh(record, final=orders.is_late(record))
-    if seen["success"] or not orders.is_absent(record, seen) or not orders.journal_resend(record):
+    if seen["success"] or not orders.is_absent(record, seen):
+        return
+    if not orders.journal_resend(record):
         return
     (reply,) = send([record])
     is_there = not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER"
