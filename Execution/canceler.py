@@ -84,6 +84,8 @@ def cancel_orders(exchange_name: str, orders: Iterable[Any], *, symbol: str | No
     Returns:
         {"success", "cancelled_count", "message", "data": {"results": [answers of cancel_order], "cancelled", "failed"}}
     """
+    if isinstance(orders, (str, Mapping)):
+        orders = [orders]  # one id is not the list of its characters
     wanted = [_wanted(item, symbol) for item in orders]
     listed = {} if all(item["symbol"] for item in wanted) else _listed(exchange_name)
     results = []

@@ -101,11 +101,17 @@ class Executor:
         try:
             snapshot = self.risk.prepare(name, symbol)
             record = self.order_of(name, symbol, signal, snapshot)
-            if signal.leverage:
+            if signal.leverage and not self._is_denied(record, snapshot):
                 _set_leverage(name, symbol, signal.leverage)
         except ExecutionError as error:
             return answer_of([], [failure(error)], timing_of([started]), None)
         return self._send([record], signal, started, claim, snapshot)
+
+    def _is_denied(self, record: OrderRecord, snapshot: Snapshot) -> bool:
+        """Tell whether risk will deny an order, before anything at the venue is changed for it."""
+        with self.orders.writing():
+            verdict = self.risk.verdict(record, snapshot)
+        return not verdict.allowed and verdict.code != STATE_STALE
 
     def order_of(self, name: str, symbol: str, signal: Signal, snapshot: Snapshot) -> OrderRecord:
         """Make the order of a buy or a sell; a market order is bounded by the price collar unless it says otherwise."""
@@ -116,8 +122,12 @@ class Executor:
         read = registry.call(name, "get_positions", symbol)
         if not read["success"]:
             return answer_of([], [read], timing_of([started]), None)
-        records, dust = closing_orders(name, symbol, signal, read["data"], self.risk.limits.price_collar)
+        try:
+            records, dust = closing_orders(name, symbol, signal, read["data"], self.risk.limits.price_collar)
+        except ExecutionError as error:
+            return answer_of([], [failure(error)], timing_of([started]), None)
         if records:
+            signal.remark = "; ".join(filter(None, [signal.remark, *dust]))
             return self._send(records, signal, started, claim, self.risk.prepare(name, symbol))
         nothing = ok({}, "; ".join(["nothing to close", *dust]))
         answer = answer_of([], [nothing], timing_of([started]), None, signal.remark)
@@ -210,7 +220,15 @@ class Executor:
         Signals of one symbol keep their order. One that needs more than one step (close, key, leverage, stop_loss,
         take_profit) is carried out alone, between those before and those after it.
         """
-        return execute_batch(self, batch)
+        try:
+            entries = list(batch)
+        except TypeError:
+            return [fail("INVALID_ORDER", f"signals must be a list of dicts, not {batch!r:.60}", "not_sent")]
+        try:
+            self.start()
+        except ExecutionError as error:
+            return [failure(error) for _ in entries]
+        return execute_batch(self, entries)
 
     def handle_risk_signal(self, risk_signal: Mapping[str, Any]) -> Envelope:
         """Carry out a liquidation signal: cancel every order, then close every position, of a symbol or of all.
@@ -219,7 +237,8 @@ class Executor:
             risk_signal: {"signal": "liquidate", "exchange", "symbol" (None = all), "timestamp"}.
 
         Returns:
-            Envelope around {"exchange", "symbol", "cancelled", "orders_left", "closed": answers of the closes}.
+            Envelope around {"exchange", "symbol", "cancelled", "orders_left", "closed": answers of the closes,
+            "positions_left": closing orders that were not filled}. success: no order and no position is left.
         """
         return liquidate(risk_signal, lambda name, symbol: self.execute_signal(name, symbol, {"action": "close"}))
 
@@ -294,7 +313,7 @@ class Executor:
             return
         ids = {"order_id": record.order_id} if record.order_id else {"client_order_id": record.client_order_id}
         answer = canceler.cancel_order(record.exchange, record.symbol, **ids)
-        self.orders.refresh(record, final=True)
+        self.orders.refresh(record)
         self._protect_if_wanted(record)
         if record.is_open:
             log.warning(f"order {client_order_id} is past its time and still open: {answer['message']}")
@@ -349,5 +368,5 @@ def execute_signals(batch: Sequence[Mapping[str, Any]]) -> list[Envelope]:
     try:
         executor = default_executor()
     except ExecutionError as error:
-        return [failure(error) for _ in batch]
+        return [failure(error) for _ in batch or ()]
     return executor.execute_signals(batch)

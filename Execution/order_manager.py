@@ -273,8 +273,15 @@ class OrderManager(Ledger):
                 return ok(public(record), "the venue never received it")
         return answer
 
+    @staticmethod
+    def is_late(record: OrderRecord) -> bool:
+        """Tell whether an order is past its time."""
+        return bool(record.deadline) and clock.now() >= record.deadline
+
     def is_waiting(self, record: OrderRecord) -> bool:
-        """Tell whether an order belongs to a signal key without a result."""
+        """Tell whether an order belongs to a signal key without a result, and may still be sent."""
+        if self.is_late(record):
+            return False
         key = self.key_of(record)
         row = self.journal.signal(key) if key else None
         return row is not None and row.answer is None
