@@ -102,11 +102,17 @@ class Executor:
         try:
             snapshot = self.risk.prepare(name, symbol)
             record = self.order_of(name, symbol, signal, snapshot)
-            if signal.leverage:
+            if signal.leverage and not self._is_denied(record, snapshot):
                 _set_leverage(name, symbol, signal.leverage)
         except ExecutionError as error:
             return answer_of([], [failure(error)], timing_of([started]), None)
         return self._send([record], signal, started, claim, snapshot)
+
+    def _is_denied(self, record: OrderRecord, snapshot: Snapshot) -> bool:
+        """Tell whether risk will deny an order, before anything at the venue is changed for it."""
+        with self.orders.writing():
+            verdict = self.risk.verdict(record, snapshot)
+        return not verdict.allowed and verdict.code != STATE_STALE
 
     def order_of(self, name: str, symbol: str, signal: Signal, snapshot: Snapshot) -> OrderRecord:
         """Make the order of a buy or a sell; a market order is bounded by the price collar unless it says otherwise."""
@@ -117,8 +123,12 @@ class Executor:
         read = registry.call(name, "get_positions", symbol)
         if not read["success"]:
             return answer_of([], [read], timing_of([started]), None)
-        records, dust = closing_orders(name, symbol, signal, read["data"], self.risk.limits.price_collar)
+        try:
+            records, dust = closing_orders(name, symbol, signal, read["data"], self.risk.limits.price_collar)
+        except ExecutionError as error:
+            return answer_of([], [failure(error)], timing_of([started]), None)
         if records:
+            signal.remark = "; ".join(filter(None, [signal.remark, *dust]))
             return self._send(records, signal, started, claim, self.risk.prepare(name, symbol))
         nothing = ok({}, "; ".join(["nothing to close", *dust]))
         answer = answer_of([], [nothing], timing_of([started]), None, signal.remark)
@@ -164,18 +174,11 @@ class Executor:
         if tries > 1 and _is_stale(verdicts):
             fresh = self.risk.prepare(records[0].exchange, records[0].symbol)
             return self._send(records, signal, started, None, fresh, tries - 1)
-        if self.look_again(replies) or not answers:
+        if not answers or any(reply["data"].get("recorded") is False for reply in replies):
             return answer_of(records, replies, timing_of(marks), verdicts[0] if verdicts else None, signal.remark)
         if guarded:
             self._protect_entry(records[0], answers[0], guarded[0], signal.key)
         return answers[0]
-
-    def look_again(self, replies: Sequence[Envelope]) -> bool:
-        """Tell whether an outcome could not be recorded; the next call then begins by asking the venue."""
-        lost = any(reply["data"].get("recorded") is False for reply in replies)
-        if lost:
-            self._started = False
-        return lost
 
     def deny(self, record: OrderRecord, verdict: Verdict) -> Envelope:
         """Refuse by risk, and leave a trace in the journal; inside its transaction."""
@@ -199,10 +202,9 @@ class Executor:
         replies = [reply_of(record) for record in records]
         answer = answer_of(records, replies, timing_of([started]), None, "resumed after an interruption")
         if protection.wants_protection(records[0]):
-            refused = [reply for reply in protection.protect(self.orders, records[0]) if not reply["success"]]
-            placed = [reply_of(record) for record in protection.orders_of(self.orders, records[0])]
-            answer["data"]["protection"] = placed + refused
-            remark = protection.remark_on(records[0], placed + refused)
+            standing = protection.standing(self.orders, records[0])
+            answer["data"]["protection"] = placed = standing + self._protect_if_wanted(records[0])
+            remark = protection.remark_on(records[0], placed) if answer["success"] else ""
             answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
         return answer
 
@@ -219,7 +221,15 @@ class Executor:
         Signals of one symbol keep their order. One that needs more than one step (close, key, leverage, stop_loss,
         take_profit) is carried out alone, between those before and those after it.
         """
-        return execute_batch(self, batch)
+        try:
+            entries = list(batch)
+        except TypeError:
+            return [fail("INVALID_ORDER", f"signals must be a list of dicts, not {batch!r:.60}", "not_sent")]
+        try:
+            self.start()
+        except ExecutionError as error:
+            return [failure(error) for _ in entries]
+        return execute_batch(self, entries)
 
     def handle_risk_signal(self, risk_signal: Mapping[str, Any]) -> Envelope:
         """Carry out a liquidation signal: cancel every order, then close every position, of a symbol or of all.
@@ -228,7 +238,8 @@ class Executor:
             risk_signal: {"signal": "liquidate", "exchange", "symbol" (None = all), "timestamp"}.
 
         Returns:
-            Envelope around {"exchange", "symbol", "cancelled", "orders_left", "closed": answers of the closes}.
+            Envelope around {"exchange", "symbol", "cancelled", "orders_left", "closed": answers of the closes,
+            "positions_left": closing orders that were not filled}. success: no order and no position is left.
         """
         return liquidate(risk_signal, lambda name, symbol: self.execute_signal(name, symbol, {"action": "close"}))
 
@@ -259,8 +270,17 @@ class Executor:
         self._mend_protection()
         return [public(record) for record in leftovers if record.status not in ("pending", "unknown")]
 
+    def _protect_if_wanted(self, record: OrderRecord) -> list[Envelope]:
+        if not protection.wants_protection(record):
+            return []
+        placed = protection.protect(self.orders, record)
+        for answer in placed:
+            if not answer["success"]:
+                log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
+        return placed
+
     def _mend_protection(self) -> None:
-        """Send protective orders that were only recorded, and protect entries whose fill nobody answered."""
+        """Send protective orders that were recorded only, and protect entries whose fill nobody answered."""
         for record in self.orders.leftovers():
             if record.parent:
                 resend(self.orders, record)
@@ -269,25 +289,21 @@ class Executor:
                 self._mended.add(entry.client_order_id)
                 self._protect_if_wanted(entry)
 
-    def _protect_if_wanted(self, record: OrderRecord) -> None:
-        if protection.wants_protection(record):
-            for answer in protection.protect(self.orders, record):
-                if not answer["success"]:
-                    log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
-
     def start(self) -> None:
-        """On first use: settle leftovers, and watch the deadlines of orders that are open."""
-        if not self._started:
+        """Settle leftovers, on first use and after an outcome could not be recorded; watch deadlines."""
+        if not self._started or self.orders.has_abandoned:
             with self._start_lock:
                 self._start_once()
 
     def _start_once(self) -> None:
-        if self._started:
+        if self._started and not self.orders.has_abandoned:
             return
         self.recover()
-        for record in self.orders.open_records():
-            if record.deadline:
-                self._watch(record)
+        self.orders.has_abandoned = False
+        if not self._started:
+            for record in self.orders.open_records():
+                if record.deadline:
+                    self._watch(record)
         self._started = True
 
     def _watch(self, record: OrderRecord) -> None:
@@ -300,7 +316,7 @@ class Executor:
             return
         ids = {"order_id": record.order_id} if record.order_id else {"client_order_id": record.client_order_id}
         answer = canceler.cancel_order(record.exchange, record.symbol, **ids)
-        self.orders.refresh(record, final=True)
+        self.orders.refresh(record)
         self._protect_if_wanted(record)
         if record.is_open:
             log.warning(f"order {client_order_id} is past its time and still open: {answer['message']}")
@@ -355,5 +371,5 @@ def execute_signals(batch: Sequence[Mapping[str, Any]]) -> list[Envelope]:
     try:
         executor = default_executor()
     except ExecutionError as error:
-        return [failure(error) for _ in batch]
+        return [failure(error) for _ in batch or ()]
     return executor.execute_signals(batch)

@@ -27,8 +27,8 @@ from Execution.common.types import ORDER_TYPES, SIDES, STATUSES, Envelope
 from Execution.drafts import is_fresh
 
 _UNSETTLED = ("pending", "unknown")
-_KEY_PATIENCE = 86400.0
 _RECENT = 1000
+_KEY_PATIENCE = 86400.0
 _in_flight: set[str] = set()
 """client_order_ids that threads of this process are sending, whichever order manager they use."""
 
@@ -56,6 +56,8 @@ class OrderManager(Ledger):
                 timeout=settings.number("EXECUTION_STORE_TIMEOUT") if timeout is None else timeout,
             )
         )
+        self.has_abandoned = False
+        """Whether this process left orders without an outcome, so that the next call looks after them."""
 
     # -- what users were promised
 
@@ -200,7 +202,8 @@ class OrderManager(Ledger):
         return True
 
     def abandon(self, records: Iterable[OrderRecord]) -> None:
-        """Leave orders whose outcome could not be written down to the resolver."""
+        """Leave orders whose outcome could not be written down to whoever recovers next."""
+        self.has_abandoned = True
         for record in records:
             _in_flight.discard(record.client_order_id)
 
@@ -252,8 +255,8 @@ class OrderManager(Ledger):
 
         Args:
             final: whether an order that provably never arrived is written off now; False leaves it to be sent again.
-                One of a signal key without a result is not written off for a day, nor before its own time is up: the
-                next call with that key decides. One that protects an entry never is: the executor sends it.
+                Not written off: an order of a signal key without a result, which waits a day for that key to come
+                again, and one that protects an entry, which the executor sends.
         """
         arguments: dict[str, Any] = {"client_order_id": record.client_order_id}
         if record.order_id:
@@ -271,10 +274,14 @@ class OrderManager(Ledger):
                 return ok(public(record), "the venue never received it")
         return answer
 
+    @staticmethod
+    def is_late(record: OrderRecord) -> bool:
+        """Tell whether an order is past its time."""
+        return bool(record.deadline) and clock.now() >= record.deadline
+
     def is_waiting(self, record: OrderRecord) -> bool:
-        """Tell whether an order waits for its signal key to come again: no result yet, not past its time, not old."""
-        now = clock.now()
-        if now - record.created > _KEY_PATIENCE or 0 < record.deadline <= now:
+        """Tell whether an order waits for its signal key to come again: without a result, less than a day old."""
+        if self.is_late(record) or clock.now() - record.created > _KEY_PATIENCE:
             return False
         key = self.key_of(record)
         row = self.journal.signal(key) if key else None
@@ -359,7 +366,7 @@ class OrderManager(Ledger):
         return not self._is_anothers(record)
 
     def _is_anothers(self, record: OrderRecord) -> bool:
-        """Tell whether the process that recorded an order, or sent it last, is another one and alive."""
+        """Tell whether the process that recorded an order is another one and alive."""
         owner = self.journal.owner_of(record.rid)
         return owner != process.me() and process.alive(owner)
 

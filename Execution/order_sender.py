@@ -130,9 +130,17 @@ def submit(
     return settle(manager, records, [a for a in answers if a is not None], leaving, after)
 
 
-def dispatch(manager: OrderManager, records: Sequence[OrderRecord]) -> list[Envelope]:
-    """Send orders that are recorded, and record the outcomes in one commit."""
-    return settle(manager, records, _send(manager, records), range(len(records)))
+def dispatch(manager: OrderManager, records: Sequence[OrderRecord], *, again: bool = False) -> list[Envelope]:
+    """Send orders that are recorded, and record the outcomes in one commit.
+
+    Args:
+        again: they were sent before and not found; one that the venue calls a duplicate now has arrived after all.
+    """
+    replies = _send(manager, records)
+    for reply in replies if again else ():
+        if not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER":
+            reply["data"]["outcome"] = "unknown"
+    return settle(manager, records, replies, range(len(records)))
 
 
 def _send(manager: OrderManager, records: Sequence[OrderRecord]) -> list[Envelope]:

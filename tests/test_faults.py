@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from Execution import order_manager, place_order, registry
+from Execution import (
+    PositionManager,
+    cancel_orders,
+    execute_signal,
+    execute_signals,
+    order_manager,
+    place_order,
+    registry,
+)
 from Execution.common import clock, process
 from Execution.common.audit import Verification
 from Execution.common.envelope import fail
@@ -104,6 +112,20 @@ def test_a_sync_leaves_the_order_of_a_waiting_key_to_that_key(venue: FakeVenue) 
     assert [order["status"] for order in venue.orders.values()] == ["open"]
 
 
+def test_an_order_whose_time_is_over_is_not_sent_again(venue: FakeVenue) -> None:
+    signal = buy(amount=1, price=100, key="k", timeout=60)
+    venue.raising["place_limit_order"] = KeyboardInterrupt()  # type: ignore[assignment]
+    hands = clock.ManualClock(time.time())
+    with clock.use(hands):
+        with pytest.raises(KeyboardInterrupt):
+            default_executor().execute_signal("fake", SWAP, signal)
+        venue.raising.clear()
+        hands.advance(3600)
+        answer = default_executor().execute_signal("fake", SWAP, signal)
+    assert answer["data"]["outcome"] == "not_sent"
+    assert venue.orders == {}
+
+
 def test_a_failed_answer_does_not_undo_what_is_known(venue: FakeVenue) -> None:
     def place(symbol: str, side: str, amount: Any, price: Any, **options: Any) -> Any:
         venue.fill(venue.add(symbol, side, amount=float(amount), client_order_id=options["client_order_id"]))
@@ -161,6 +183,107 @@ def test_one_process_at_a_time_sends_an_order_again(venue: FakeVenue, monkeypatc
     assert not books[1].journal_resend(same)
     assert Verification(books[0].journal).run()["success"]
     books[1].close()
+
+
+# -- closing
+
+
+@pytest.fixture
+def spot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISK_MAX_POSITION_SIZE", "10")
+    assert paper.set_price("DOGE-USDT", "0.1", "0.1001", size=1_000_000)["success"]
+
+
+@pytest.mark.usefixtures("spot")
+def test_a_holding_that_orders_lock_is_not_called_closed() -> None:
+    assert execute_signal("paper", SPOT, buy(stop_loss=50000))["success"]
+    answer = execute_signal("paper", SPOT, {"action": "close"})
+    assert not answer["success"]
+    assert (answer["data"]["error"], answer["data"]["outcome"]) == ("INSUFFICIENT_FUNDS", "not_sent")
+
+
+@pytest.mark.usefixtures("spot")
+def test_closing_a_part_of_a_holding_tells_of_the_locked_rest() -> None:
+    assert execute_signal("paper", SPOT, buy(amount=0.02))["success"]
+    assert place_order("paper", SPOT, "sell", "limit", 0.01, 70000)["success"]
+    answer = execute_signal("paper", SPOT, {"action": "close"})
+    assert answer["success"]
+    assert "locked by open orders" in answer["message"]
+
+
+@pytest.mark.usefixtures("spot")
+def test_a_holding_worth_less_than_the_smallest_order_is_dust() -> None:
+    assert execute_signal("paper", "DOGE-USDT", buy(amount=100))["success"]
+    assert execute_signal("paper", "DOGE-USDT", {"action": "sell", "amount": 80})["success"]
+    answer = execute_signal("paper", "DOGE-USDT", {"action": "close"})
+    assert answer["success"]
+    assert answer["data"]["nothing_to_do"]
+
+
+def test_a_liquidation_that_the_market_did_not_fill_is_no_success() -> None:
+    assert execute_signal("paper", SWAP, buy(amount=0.1))["success"]
+    paper.set_price(SWAP, 60000, 60001, size=0.02)
+    signal = {"signal": "liquidate", "exchange": "paper", "symbol": None}
+    answer = default_executor().handle_risk_signal(signal)
+    assert not answer["success"]
+    assert [order["remaining"] for order in answer["data"]["positions_left"]] == [0.08]
+    paper.set_price(SWAP, 60000, 60001, size=10)
+    assert default_executor().handle_risk_signal(signal)["success"]
+
+
+# -- limits
+
+
+def test_the_leverage_limit_is_for_the_leverage_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISK_MAX_LEVERAGE", "3")
+    answer = execute_signal("paper", SWAP, buy(leverage=50))
+    assert answer["data"]["rule"] == "LEVERAGE"
+    assert execute_signal("paper", SWAP, buy(leverage=2))["success"]
+    assert paper.get_positions(SWAP)["data"][0]["leverage"] == 2
+    execute_signal("paper", SWAP, buy(leverage=50))
+    assert paper.get_positions(SWAP)["data"][0]["leverage"] == 2
+
+
+def test_an_old_order_taken_into_the_book_hides_no_new_one_from_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISK_MAX_ORDERS_PER_DAY", "3")
+    for _ in range(3):
+        assert execute_signal("paper", SWAP, buy(price=50000))["success"]
+    old = {"exchange": "paper", "symbol": SWAP, "side": "buy", "type": "limit", "amount": 1, "price": 1}
+    when = time.time() - 100_000
+    assert default_manager().add_order({**old, "order_id": "x", "status": "filled", "timestamp": when})["success"]
+    assert execute_signal("paper", SWAP, buy(price=50000))["data"]["rule"] == "ORDERS_PER_DAY"
+
+
+# -- the border
+
+
+def test_a_batch_settles_first_what_a_process_that_died_left(venue: FakeVenue) -> None:
+    venue.raising["place_limit_order"] = KeyboardInterrupt()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        place_order("fake", SWAP, "buy", "limit", 1, 100)
+    assert execute_signals([{"exchange": "paper", "symbol": SWAP, **buy()}])[0]["success"]
+    assert [order["status"] for order in default_manager().get_orders_by_symbol("fake", SWAP)] == ["rejected"]
+
+
+@pytest.mark.parametrize("batch", [None, 5])
+def test_what_is_no_batch_is_answered(batch: Any) -> None:
+    (answer,) = execute_signals(batch)
+    assert answer["data"]["error"] == "INVALID_ORDER"
+
+
+def test_one_id_is_not_the_list_of_its_characters() -> None:
+    ids = [place_order("paper", SWAP, "buy", "limit", 0.01, 50000)["order_id"] for _ in range(12)]
+    assert cancel_orders("paper", ids[-1], symbol=SWAP)["data"]["cancelled"] == [ids[-1]]
+    assert len(paper.get_open_orders()["data"]) == 11
+
+
+def test_a_side_of_any_kind_is_answered() -> None:
+    assert not PositionManager().increase_position("paper", SWAP, [], 1)["success"]  # type: ignore[arg-type]
+
+
+def test_a_collar_without_end_is_no_collar_for_positions_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISK_PRICE_COLLAR", "inf")
+    assert PositionManager().increase_position("paper", SWAP, "long", 0.01)["success"]
 
 
 # -- signal files

@@ -20,7 +20,7 @@ from Execution.common.journal import SignalRow, decode_answer
 from Execution.common.order import OrderRecord
 from Execution.common.types import Envelope
 from Execution.order_manager import OrderManager
-from Execution.order_sender import send, settle
+from Execution.order_sender import dispatch
 
 _LONGEST_WAIT = 10.0
 _POLL = 0.01
@@ -130,11 +130,6 @@ def resend(orders: OrderManager, record: OrderRecord) -> None:
         return
     if not orders.journal_resend(record):
         return
-    (reply,) = send([record])
-    is_there = not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER"
-    if is_there:
-        # The venue has it after all; it only could not find it a moment ago.
-        reply["data"]["outcome"] = "unknown"
-    settle(orders, [record], [reply], [0])
-    if is_there:
+    (reply,) = dispatch(orders, [record], again=True)
+    if not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER":
         orders.refresh(record, final=False)

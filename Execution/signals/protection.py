@@ -17,6 +17,7 @@ from Execution.common.types import Envelope
 from Execution.drafts import Draft, prepare
 from Execution.order_manager import OrderManager
 from Execution.order_sender import dispatch
+from Execution.signals.answers import reply_of
 
 Protection = tuple[list[OrderRecord], list[Envelope]]
 
@@ -58,16 +59,10 @@ def protect(orders: OrderManager, entry: OrderRecord) -> list[Envelope]:
     return send_protection(orders, protection)
 
 
-def orders_of(orders: OrderManager, entry: OrderRecord) -> list[OrderRecord]:
-    """Answer the protective orders that an entry has, oldest first of each kind."""
-    return [child for _, kind in PROTECTION for child in _children(orders, entry, kind)]
-
-
-def _children(orders: OrderManager, entry: OrderRecord, kind: str) -> list[OrderRecord]:
-    found: list[OrderRecord] = []
-    while child := orders.find_ours(f"{entry.client_order_id}{kind[0]}{len(found)}"):
-        found.append(child)
-    return found
+def standing(orders: OrderManager, entry: OrderRecord) -> list[Envelope]:
+    """Answer the protective orders that an entry has, each as its send was answered."""
+    children = [child for _, kind in PROTECTION for child in _children(orders, entry, kind)]
+    return [reply_of(child) for child in children if child.status != "rejected"]
 
 
 def remark_on(entry: OrderRecord, placed: list[Envelope]) -> str:
@@ -99,6 +94,14 @@ def _next_order(orders: OrderManager, entry: OrderRecord, word: str, kind: str) 
         extra={"parent": entry.client_order_id},
     )
     return prepare(entry.exchange, draft)
+
+
+def _children(orders: OrderManager, entry: OrderRecord, kind: str) -> list[OrderRecord]:
+    """Answer the orders of one kind that protect an entry, oldest first."""
+    children: list[OrderRecord] = []
+    while child := orders.find_ours(f"{entry.client_order_id}{kind[0]}{len(children)}"):
+        children.append(child)
+    return children
 
 
 def _held(entry: OrderRecord) -> Decimal:
