@@ -88,7 +88,7 @@ class QueueSource:
 
     def give_back(self, entries: list[Entry]) -> None:
         """Put what was taken and not carried out back at the head, for whoever reads the queue next."""
-        given = [entry.content for entry in entries]
+        given = [entry.content for entry in sorted(entries, key=lambda entry: entry.position)]
         items = self._items
         if isinstance(items, queue.Queue) and isinstance(items.queue, deque):
             # Past `put`: the queue may be full again, and nobody is there to empty it.
@@ -125,7 +125,7 @@ class StreamSource:
             if line is None:
                 return
             number += 1
-            if line.strip():
+            if not _is_blank(line):
                 yield read_line("stdin", number, line)
 
     def _pump(self, put: Callable[[bytes | None], None]) -> None:
@@ -240,7 +240,7 @@ class FileSource:
 
     def _entries_of(self, line: bytes, start: int) -> Iterator[Entry]:
         name, opened = self._name, self._open
-        mark = [self._position, not line.strip()]
+        mark = [self._position, _is_blank(line)]
         with self._lock:
             if mark[1] and not opened:
                 return
@@ -316,6 +316,10 @@ def read_line(source: str, position: int, line: bytes) -> Entry:
 
 def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not a number")
+
+
+def _is_blank(line: bytes) -> bool:
+    return len(line) < _LONGEST_LINE and not line.strip()
 
 
 def _is_whole(line: bytes) -> bool:

@@ -57,6 +57,7 @@ class Loop:
         self._liquidate = liquidate
         self._workers: dict[str, tuple[threading.Thread, queue.SimpleQueue[Entry | None]]] = {}
         self._lock = threading.Lock()
+        self._telling = threading.Lock()
         self._left: list[Entry] = []
 
     # -- sources
@@ -150,7 +151,8 @@ class Loop:
             except ExecutionError as error:
                 log.error(f"{entry.source}:{entry.position} is done but not acknowledged: {error}")
         if self._on_answer is not None:
-            self._guarded(partial(self._on_answer, _report(entry, answer)))
+            with self._telling:
+                self._guarded(partial(self._on_answer, _report(entry, answer)))
 
     # -- between signals
 
@@ -198,7 +200,8 @@ class Loop:
     def attend(self, readers: list[threading.Thread]) -> None:
         """Wait until the loop is stopped, or its sources have ended and all they gave is carried out."""
         self._wait_for(readers)
-        self._dismiss()
+        if not self.stopping.is_set():
+            self._dismiss()
         self._wait_for([thread for thread, _ in self._workers.values()])
 
     def _wait_for(self, threads: list[threading.Thread]) -> None:
@@ -209,23 +212,18 @@ class Loop:
         for _, inbox in self._workers.values():
             inbox.put(None)
 
-    def finish(self, threads: list[threading.Thread]) -> list[str]:
-        """Let everything end; answer the names of the exchanges that did not within the deadline.
-
-        Args:
-            threads: the readers, and who keeps the house.
-        """
+    def finish(self, readers: list[threading.Thread], house: threading.Thread) -> list[str]:
+        """Let everything end; answer the names of the exchanges that did not within the deadline."""
         deadline = time.monotonic() + self._stop_timeout
         self._ended.set()
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        for reader in readers:
+            reader.join(max(0.0, deadline - time.monotonic()))
         self._dismiss()
-        for thread, _ in self._workers.values():
+        for thread in (*[thread for thread, _ in self._workers.values()], house):
             thread.join(max(0.0, deadline - time.monotonic()))
-        unfinished = {name: inbox for name, (thread, inbox) in self._workers.items() if thread.is_alive()}
-        for inbox in unfinished.values():
+        for _, inbox in self._workers.values():
             self._left += _rest_of(inbox)
-        return list(unfinished)
+        return [name for name, (thread, _) in self._workers.items() if thread.is_alive()]
 
     @property
     def left(self) -> list[Entry]:
@@ -249,7 +247,8 @@ def run(
     Args:
         sources: queues of dicts, "-" for standard input, paths of files or folders of JSON lines. A line is a signal
             with exchange and symbol beside its keys, or a liquidation signal.
-        on_answer: called with {"source", "position", "exchange", "symbol", "answer"} for each signal.
+        on_answer: called with {"source", "position", "exchange", "symbol", "answer"} for each signal, one at
+            a time.
         follow: stay when a file has been read to its end; False: end when all sources are read.
         sync_every, risk_every: seconds between looks at open orders and at the account.
         stop_timeout: seconds that what is in flight may take after a stop.
@@ -282,7 +281,7 @@ def run(
         for thread in (house, *readers):
             thread.start()
         loop.attend(readers)
-        unfinished = loop.finish([*readers, house])
+        unfinished = loop.finish(readers, house)
     for source in opened:
         if isinstance(source, QueueSource):
             source.give_back([entry for entry in loop.left if entry.origin is source])
