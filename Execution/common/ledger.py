@@ -200,9 +200,9 @@ class Ledger:
             record.filled, record.average_price, record.fee = filled, average, fee or ZERO
             record.fee_currency = fee_currency
             body |= {"filled": filled, "average_price": average, "fee": record.fee, "fee_currency": fee_currency}
-        for name, value in (("outcome", outcome), ("error", error), ("message", message), ("owner", owner)):
-            if value:
-                body[name] = value
+        if outcome or error or message or owner:
+            words = {"outcome": outcome, "error": error, "message": message, "owner": owner}
+            body |= {name: value for name, value in words.items() if value}
         if fills:
             body["fills"] = fills
         self.journal.change(record, status, body)
