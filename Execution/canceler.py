@@ -288,7 +288,7 @@ def _write_down(ended: Mapping[str, list[Order] | None]) -> None:
 
 def _apply(manager: OrderManager, name: str, orders: list[Order]) -> None:
     for order in orders:
-        record = manager.find(order["client_order_id"] or order["order_id"], name)
-        if record is not None:
+        record = manager.find_ours(order["client_order_id"]) or manager.find(order["order_id"], name)
+        if record is not None and (record.exchange, record.order_id or order["order_id"]) == (name, order["order_id"]):
             with manager.writing():
                 manager.apply(record, dict(order), "cancel")

@@ -87,7 +87,7 @@ class Executor:
                 parsed.key,
                 digest(signal, name, unified),
                 lambda claim: self._carry_out(name, unified, parsed, started, claim),
-                lambda records: _resumed(records, started),
+                lambda records: self._resumed(records, started),
             )
         except ExecutionError as error:
             return failure(error)
@@ -154,7 +154,7 @@ class Executor:
             answers.append(answer_of(records, replies, timing_of(marks), verdicts[0], signal.remark))
             if protection.wants_protection(records[0]):
                 guarded.append(protection.record_protection(self.orders, records[0]))
-            if signal.key and not is_open_question(answers[0]):
+            if signal.key and not guarded and not is_open_question(answers[0]):
                 self.orders.journal.answer_signal(signal.key, answers[0])
 
         replies = submit(
@@ -184,8 +184,18 @@ class Executor:
         remark = protection.remark_on(entry, placed) if answer["success"] else ""
         answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
         if key and not is_open_question(answer):
-            with self.orders.writing():
-                self.orders.journal.answer_signal(key, answer)
+            self._once.keep(key, answer)
+
+    def _resumed(self, records: list[OrderRecord], started: float) -> Envelope:
+        """Answer a keyed signal whose orders were recorded by a process that died; protect what they filled."""
+        replies = [reply_of(record) for record in records]
+        answer = answer_of(records, replies, timing_of([started]), None, "resumed after an interruption")
+        if protection.wants_protection(records[0]):
+            standing = protection.standing(self.orders, records[0])
+            answer["data"]["protection"] = placed = standing + self._protect_if_wanted(records[0])
+            remark = protection.remark_on(records[0], placed) if answer["success"] else ""
+            answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
+        return answer
 
     def send_checked(self, record: OrderRecord, signal: Signal, started: float) -> Envelope:
         """Check and send an order made earlier, by a snapshot of now."""
@@ -219,9 +229,10 @@ class Executor:
         """Bring open orders up to date with their venues, protect what filled, answer what changed."""
         changed = self.orders.sync(exchange_name)
         for order in changed:
-            record = self.orders.find(order["client_order_id"], order["exchange"])
+            record = self.orders.find_ours(order["client_order_id"])
             if record is not None:
                 self._protect_if_wanted(record)
+        self._mend_protection()
         return changed
 
     def recover(self) -> list[dict[str, Any]]:
@@ -230,36 +241,47 @@ class Executor:
         One that provably never arrived is written off; one of a signal key waits for that key to come again, and one
         that protects an entry is sent now.
         """
-        settled = []
-        for record in self.orders.leftovers():
-            if protection.is_protective(record):
-                resend(self.orders, record)
-            else:
-                self.orders.refresh(record, final=not self._once.is_waiting(record))
-            if record.status not in ("pending", "unknown"):
+        leftovers = self.orders.leftovers()
+        for record in leftovers:
+            if not record.parent:
+                self.orders.refresh(record)
                 self._protect_if_wanted(record)
-                settled.append(public(record))
-        return settled
+        self.orders.journal.project()
+        self._mend_protection()
+        return [public(record) for record in leftovers if record.status not in ("pending", "unknown")]
 
-    def _protect_if_wanted(self, record: OrderRecord) -> None:
-        if protection.wants_protection(record):
-            for answer in protection.protect(self.orders, record):
-                if not answer["success"]:
-                    log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
+    def _protect_if_wanted(self, record: OrderRecord) -> list[Envelope]:
+        if not protection.wants_protection(record):
+            return []
+        placed = protection.protect(self.orders, record)
+        for answer in placed:
+            if not answer["success"]:
+                log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
+        return placed
+
+    def _mend_protection(self) -> None:
+        """Send protective orders that were recorded only, and protect entries whose fill nobody answered."""
+        for record in self.orders.leftovers():
+            if record.parent:
+                resend(self.orders, record)
+        for entry in self.orders.unprotected():
+            self._protect_if_wanted(entry)
 
     def start(self) -> None:
-        """On first use: settle leftovers, and watch the deadlines of orders that are open."""
-        if not self._started:
+        """Settle leftovers, on first use and after an outcome could not be recorded; watch deadlines."""
+        if not self._started or self.orders.has_abandoned:
             with self._start_lock:
                 self._start_once()
 
     def _start_once(self) -> None:
-        if self._started:
+        if self._started and not self.orders.has_abandoned:
             return
         self.recover()
-        for record in self.orders.open_records():
-            if record.deadline:
-                self._watch(record)
+        self.orders.has_abandoned = False
+        if not self._started:
+            for record in self.orders.open_records():
+                if record.deadline:
+                    self._watch(record)
         self._started = True
 
     def _watch(self, record: OrderRecord) -> None:
@@ -267,11 +289,12 @@ class Executor:
 
     def _timed_out(self, client_order_id: str) -> None:
         """Cancel an order that is still open past its deadline."""
-        record = self.orders.find(client_order_id)
+        record = self.orders.find_ours(client_order_id)
         if record is None or not record.is_open:
             return
-        answer = canceler.cancel_order(record.exchange, record.symbol, record.order_id or record.client_order_id)
-        self.orders.refresh(record)
+        ids = {"order_id": record.order_id} if record.order_id else {"client_order_id": record.client_order_id}
+        answer = canceler.cancel_order(record.exchange, record.symbol, **ids)
+        self.orders.refresh(record, final=True)
         self._protect_if_wanted(record)
         if record.is_open:
             log.warning(f"order {client_order_id} is past its time and still open: {answer['message']}")
@@ -289,12 +312,6 @@ class Executor:
         """End the background thread and close the store."""
         self._deadlines.stop()
         self.orders.close()
-
-
-def _resumed(records: list[OrderRecord], started: float) -> Envelope:
-    """Answer a keyed signal whose orders were recorded by a process that died."""
-    replies = [reply_of(record) for record in records]
-    return answer_of(records, replies, timing_of([started]), None, "resumed after an interruption")
 
 
 def _is_stale(verdicts: Sequence[Verdict]) -> bool:

@@ -7,6 +7,7 @@ each write first takes in what the others appended.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import cache
@@ -19,12 +20,14 @@ from Execution.common.errors import ExecutionError, Refused
 from Execution.common.journal import Journal, decode_event
 from Execution.common.journal_rows import fill_facts, public_fill
 from Execution.common.ledger import Ledger
-from Execution.common.order import ZERO, OrderRecord, is_legal, public, terms_of
+from Execution.common.order import PROTECTION, ZERO, OrderRecord, is_legal, public, terms_of
 from Execution.common.precision import exact, positive
 from Execution.common.store import on_fork
 from Execution.common.types import ORDER_TYPES, SIDES, STATUSES, Envelope
 from Execution.drafts import is_fresh
 
+_UNSETTLED = ("pending", "unknown")
+_RECENT = 1000
 _in_flight: set[str] = set()
 """client_order_ids that threads of this process are sending, whichever order manager they use."""
 
@@ -52,6 +55,8 @@ class OrderManager(Ledger):
                 timeout=settings.number("EXECUTION_STORE_TIMEOUT") if timeout is None else timeout,
             )
         )
+        self.has_abandoned = False
+        """Whether this process left orders without an outcome, so that the next call looks after them."""
 
     # -- what users were promised
 
@@ -69,7 +74,8 @@ class OrderManager(Ledger):
             record = _external(order_info)
             with self.journal:
                 known = self.find(record.order_id, record.exchange) if record.order_id else None
-                known = known or self.find(record.client_order_id)
+                if known is None or known.order_id != record.order_id:
+                    known = self.find_ours(record.client_order_id)
                 if known is not None and known.exchange != record.exchange:
                     raise Refused("DUPLICATE_ORDER", f"{record.client_order_id!r} is an order on {known.exchange}")
                 if known is not None:
@@ -151,7 +157,7 @@ class OrderManager(Ledger):
         """Write down the intent to send an order; inside `writing()`. It leaves only after the commit."""
         taken = self._book.orders.get(record.client_order_id)
         if taken is None and not is_fresh(record.client_order_id):
-            taken = self.find(record.client_order_id)
+            taken = self.find_ours(record.client_order_id)
         if taken is not None:
             raise Refused("DUPLICATE_ORDER", f"client_order_id {record.client_order_id!r} was used before")
         self._insert(record, key)
@@ -163,20 +169,40 @@ class OrderManager(Ledger):
         if answer["success"]:
             self.apply(record, answer["data"], "send")
         else:
-            data = answer["data"]
-            status = "unknown" if data["outcome"] == "unknown" else "rejected"
-            self._change(
-                record, status, "send", outcome=data["outcome"], error=data["error"], message=answer["message"]
-            )
+            self._settle_failure(record, answer)
 
-    def journal_resend(self, record: OrderRecord) -> None:
-        """Write down that an order which provably never arrived is sent again under the same id."""
+    def _settle_failure(self, record: OrderRecord, answer: Envelope) -> None:
+        data = answer["data"]
+        status = "unknown" if data["outcome"] == "unknown" else "rejected"
+        self._renew(record)
+        if record.status not in _UNSETTLED:
+            # Somebody else asked the venue meanwhile, and it has the order.
+            facts = {"client_order_id": record.client_order_id, "is": record.status}
+            self.journal.note(
+                "refused", {**facts, "seen": {"status": status, "error": data["error"], "source": "send"}}
+            )
+            return
+        self._change(record, status, "send", outcome=data["outcome"], error=data["error"], message=answer["message"])
+
+    def journal_resend(self, record: OrderRecord) -> bool:
+        """Write down that this process sends an order which provably never arrived again, under the same id.
+
+        False where it may not: somebody else is sending it, or knows by now what became of it.
+        """
+        words = "sent again: the venue never received it"
         with self.writing():
+            self._renew(record)
+            if record.status not in _UNSETTLED or (record.status == "pending" and not self._is_orphan(record)):
+                return False
             _in_flight.add(record.client_order_id)
-            self._change(record, "pending", "resend", message="sent again: the venue never received it")
+            self._change(record, "pending", "resend", message=words, owner=process.me())
+            self.journal.project()
+            self.journal.set_owner(record.rid, process.me())
+        return True
 
     def abandon(self, records: Iterable[OrderRecord]) -> None:
-        """Leave orders whose outcome could not be written down to the resolver."""
+        """Leave orders whose outcome could not be written down to whoever recovers next."""
+        self.has_abandoned = True
         for record in records:
             _in_flight.discard(record.client_order_id)
 
@@ -185,11 +211,13 @@ class OrderManager(Ledger):
 
         `filled` never shrinks, an ended order never comes back to life, fills are kept once by trade id.
         """
+        self._renew(record)
         status = order["status"]
         filled = exact(order["filled"]) if order["filled"] else ZERO
         if status == record.status and filled == record.filled and (record.order_id or not order["order_id"]):
             return True
-        if filled < record.filled or not is_legal(record.status, status):
+        written_off = record.status == "rejected" and record.outcome == "not_sent"
+        if filled < record.filled or not (written_off or is_legal(record.status, status)):
             return self._refuse(record, order, source)
         if not record.order_id:
             record.order_id = order["order_id"]
@@ -226,39 +254,52 @@ class OrderManager(Ledger):
 
         Args:
             final: whether an order that provably never arrived is written off now; False leaves it to be sent again.
+                Never written off: an order of a signal key without a result, which waits for that key to come again,
+                and one that protects an entry, which the executor sends.
         """
         arguments: dict[str, Any] = {"client_order_id": record.client_order_id}
         if record.order_id:
             arguments = {"order_id": record.order_id}
         answer = registry.call(record.exchange, "get_order_status", record.symbol, **arguments)
+        fills = self._ask_fills(record, answer)
+        final = final and not answer["success"] and not record.parent and not self.is_waiting(record)
         with self.writing():
             if answer["success"]:
                 self.apply(record, answer["data"], "sync")
-            elif self.is_absent(record, answer) and final:
+                if fills:
+                    self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
+            elif final and self.is_absent(record, answer):
                 self._change(record, "rejected", "resolve", outcome="not_sent", message="the venue never received it")
                 return ok(public(record), "the venue never received it")
-        if answer["success"] and "fills" not in answer["data"] and record.filled:
-            self.fetch_fills(record)
         return answer
 
+    def is_waiting(self, record: OrderRecord) -> bool:
+        """Tell whether an order belongs to a signal key without a result."""
+        key = self.key_of(record)
+        row = self.journal.signal(key) if key else None
+        return row is not None and row.answer is None
+
+    def _ask_fills(self, record: OrderRecord, answer: Envelope) -> list[tuple[Any, ...]]:
+        """Answer the executions of an order whose status came without them."""
+        if not answer["success"] or "fills" in answer["data"] or not answer["data"]["filled"]:
+            return []
+        order_id = record.order_id or answer["data"]["order_id"]
+        found = registry.call(record.exchange, "get_fills", record.symbol, order_id=order_id)
+        return [fill_facts(fill) for fill in found["data"]] if found["success"] else []
+
     def is_absent(self, record: OrderRecord, answer: Envelope) -> bool:
-        """Tell whether "no such order" proves that it never arrived: no id, and past the venue's grace time."""
+        """Tell whether "no such order" proves that it never arrived: no id, nobody sending it, and past the grace time.
+
+        The venue's grace time counts from the last thing that is known: the last send, or the end of its time-out.
+        """
         if (
             answer["data"]["error"] != "ORDER_NOT_FOUND"
             or record.order_id
-            or record.status not in ("pending", "unknown")
+            or record.status not in _UNSETTLED
             or (record.status == "pending" and not self._is_orphan(record))
         ):
             return False
-        return clock.now() - record.created >= registry.find(record.exchange)[0].absence_grace
-
-    def fetch_fills(self, record: OrderRecord) -> None:
-        """Ask the venue for the executions of an order and keep those that are new."""
-        answer = registry.call(record.exchange, "get_fills", record.symbol, order_id=record.order_id)
-        if answer["success"]:
-            fills = [fill_facts(fill) for fill in answer["data"]]
-            with self.writing():
-                self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
+        return clock.now() - record.updated >= registry.find(record.exchange)[0].absence_grace
 
     def sync(self, exchange_name: str | None = None) -> list[dict[str, Any]]:
         """Bring every open order up to date with its venue; answer those that changed."""
@@ -296,12 +337,30 @@ class OrderManager(Ledger):
             records = list(self._book.orders.values())
         return [r for r in records if r.status == "unknown" or (r.status == "pending" and self._is_orphan(r))]
 
+    def unprotected(self) -> list[OrderRecord]:
+        """Answer entries that filled with nothing recorded to protect them, though they were given a stop or a target.
+
+        That is what is left where the process that learned of the fill died, or was not an executor's. Only the newest
+        orders are looked at, as the table has them.
+        """
+        lacks = (
+            "(instr(CAST(options AS TEXT), '\"{}\":') AND NOT EXISTS "
+            "(SELECT 1 FROM orders child WHERE child.client_order_id = orders.client_order_id || '{}0'))"
+        )
+        where = " OR ".join(lacks.format(word, kind[0]) for word, kind in PROTECTION)
+        found = self.journal.orders(f"WHERE rid > ? AND filled != '0' AND ({where})", (self._last_rid - _RECENT,))
+        return [self._live(record) for record in found if not self._is_anothers(record)]
+
     def _is_orphan(self, record: OrderRecord) -> bool:
         """Tell whether nobody alive is sending an order that is recorded and has no outcome."""
         if record.client_order_id in _in_flight:
             return False
+        return not self._is_anothers(record)
+
+    def _is_anothers(self, record: OrderRecord) -> bool:
+        """Tell whether the process that recorded an order is another one and alive."""
         owner = self.journal.owner_of(record.rid)
-        return owner == process.me() or not process.alive(owner)
+        return owner != process.me() and process.alive(owner)
 
     def _select(self, where: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
         self.journal.project()
@@ -318,8 +377,10 @@ def filled_late(record: OrderRecord, order: Mapping[str, Any]) -> Decimal | None
 
 @cache
 def default_manager() -> OrderManager:
-    """Answer the order manager of this process's settings."""
-    return OrderManager()
+    """Answer the order manager of this process's settings; it is closed when the process ends."""
+    manager = OrderManager()
+    atexit.register(manager.close)
+    return manager
 
 
 def _external(info: dict[str, Any]) -> OrderRecord:

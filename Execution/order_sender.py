@@ -118,27 +118,38 @@ def submit(
             for index, record in enumerate(records):
                 answers[index] = _record(manager, record, check, key)
     except ExecutionError as error:
-        manager.abandon(records)
+        manager.abandon(record for record in records if record.rid)
         return [failure(error) for _ in records]
     if marks is not None:
         marks.append(time.perf_counter())
     leaving = [index for index, answer in enumerate(answers) if answer is None]
-    try:
-        replies = send([records[i] for i in leaving])
-    except BaseException:
-        # Interrupted in the middle: what became of them is for the resolver to find out.
-        manager.abandon(records)
-        raise
-    for index, answer in zip(leaving, replies, strict=True):
+    for index, answer in zip(leaving, _send(manager, [records[i] for i in leaving]), strict=True):
         answers[index] = answer
     if marks is not None:
         marks.append(time.perf_counter())
     return settle(manager, records, [a for a in answers if a is not None], leaving, after)
 
 
-def dispatch(manager: OrderManager, records: Sequence[OrderRecord]) -> list[Envelope]:
-    """Send orders that are recorded, and record the outcomes in one commit."""
-    return settle(manager, records, send(records), range(len(records)))
+def dispatch(manager: OrderManager, records: Sequence[OrderRecord], *, again: bool = False) -> list[Envelope]:
+    """Send orders that are recorded, and record the outcomes in one commit.
+
+    Args:
+        again: they were sent before and not found; one that the venue calls a duplicate now has arrived after all.
+    """
+    replies = _send(manager, records)
+    for reply in replies if again else ():
+        if not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER":
+            reply["data"]["outcome"] = "unknown"
+    return settle(manager, records, replies, range(len(records)))
+
+
+def _send(manager: OrderManager, records: Sequence[OrderRecord]) -> list[Envelope]:
+    try:
+        return send(records)
+    except BaseException:
+        # Interrupted in the middle: what became of them is for the resolver to find out.
+        manager.abandon(records)
+        raise
 
 
 def _record(manager: OrderManager, record: OrderRecord, check: Check | None, key: str | None) -> Envelope | None:

@@ -77,7 +77,7 @@ def measure(name: str, plan: Plan) -> tuple[Result, dict[str, str]]:
                 found.remarks.append(peers.why)
         except Unavailable as reason:
             found = Result(name, name, remarks=[f"not measured: {reason}"])
-        found.seconds = time.monotonic() - started
+        found.seconds, found.load = time.monotonic() - started, os.getloadavg()[0]
         found.method = (case.__doc__ or "").strip()
         return found, peers.versions
 
@@ -127,7 +127,7 @@ def machine(words: list[str], cpu: str) -> dict[str, str]:
         "python": f"{platform.python_implementation()} {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
         "CPU": f"everything on CPU {cpu}" if cpu else "not pinned",
         "load": f"{load:.2f} before the start"
-        + (" (others were at work: absolutes are too slow)" if load > 0.5 else ""),
+        + (" (others may have been at work: absolutes are then too slow)" if load > 0.5 else ""),
         "commit": _commit(),
         "command": f"scripts/bench.py {_words_without_paths(words)}".strip(),
     }
@@ -184,9 +184,14 @@ def row(figure: Figure) -> tuple[str, str, str, str, str]:
     return figure.name, f"{number(figure.value)} {figure.unit}".strip(), spread, target, figure.verdict
 
 
+def about(found: Result) -> str:
+    """Say how long a case took, and how busy the machine was after it: well above 1, others were at work."""
+    return f"{found.seconds:.0f} s, load average {found.load:.1f} after it"
+
+
 def show(console: Console, found: Result) -> None:
     """Print the table of a case."""
-    table = Table(title=f"{found.title} ({found.seconds:.0f} s)", title_justify="left")
+    table = Table(title=f"{found.title} ({about(found)})", title_justify="left")
     for name, side in (("", "left"), ("median", "right"), ("rounds", "right"), ("target", "right"), ("", "left")):
         table.add_column(name, justify=side)  # type: ignore[arg-type]
     colours = {"met": "green", "missed": "red", "": ""}
@@ -214,7 +219,7 @@ def markdown(facts: dict[str, str], results: list[Result]) -> str:
         if found.figures:
             lines += ["", "| | median | rounds | target | |", "|---|---:|---:|---:|---|"]
             lines += [f"| {' | '.join(row(figure))} |" for figure in found.figures]
-        lines += ["", *[f"- {remark}" for remark in found.remarks], ""]
+        lines += ["", *[f"- {remark}" for remark in (about(found), *found.remarks)], ""]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 

@@ -73,6 +73,7 @@ class Result:
     figures: list[Figure] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    load: float = 0.0
     failed: bool = False
 
     def add(

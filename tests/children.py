@@ -46,7 +46,15 @@ def fork(work: Callable[[], Any]) -> int:
     except BaseException:
         traceback.print_exc()
     finally:
+        _save_coverage()
         os._exit(code)
+
+
+def _save_coverage() -> None:
+    measuring = sys.modules["coverage"].Coverage.current() if "coverage" in sys.modules else None
+    if measuring is not None:
+        measuring.stop()
+        measuring.save()
 
 
 def ended(pid: int) -> int:

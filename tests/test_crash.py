@@ -19,39 +19,39 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.json import decode
 
 from Execution import executor, registry
 from Execution.common.precision import exact
 from Execution.exchanges import paper
+from Execution.matching.model import Fill, Order
 from Execution.simulation import account
+from Execution.simulation.account_store import Commit
 from tests.forks import Child, Steps, copy_home, die_at, in_child
 
 SWAP = "BTC-USDT-SWAP"
 ETHER = "ETH-USDT-SWAP"
 
 STORE = "common/store.py"
+SIGNALS = ("executor.py", "signals/once.py", "signals/batch.py", "signals/protection.py", "order_sender.py")
 EVERY_LINE = Steps(
-    (
-        "executor.py",
-        "once.py",
-        "order_sender.py",
-        "order_manager.py",
-        "common/journal.py",
-        "common/ledger.py",
-        "exchanges/paper.py",
-        "simulation/paper_account.py",
-        "simulation/account_store.py",
-    ),
+    (*SIGNALS, "order_manager.py", "common/journal.py", "common/ledger.py", "exchanges/paper.py"),
     [(STORE, name) for name in ("__enter__", "__exit__", "_finish", "read")],
 )
-DECISIONS = Steps(("executor.py", "once.py", "order_sender.py"), [(STORE, "_finish")])
-SENDING = Steps(("once.py", "batch.py", "order_sender.py"), [(STORE, "_finish")])
+DECISIONS = Steps(SIGNALS, [(STORE, "_finish")])
+SENDING = Steps(
+    ("signals/once.py", "signals/batch.py", "order_sender.py"),
+    [
+        (STORE, "_finish"),
+        ("executor.py", "recover"),
+        *[("order_manager.py", name) for name in ("record", "refresh", "settle", "journal_resend")],
+    ],
+)
 
 
 # -- what the processes do
@@ -118,26 +118,26 @@ def book() -> dict[str, Any]:
 
 
 class Venue:
-    """The paper account as its file has it: orders by client_order_id, fills, signed positions."""
+    """The paper account as its file has it: orders, what was asked and became of them, fills, signed positions."""
 
     def __init__(self, home: Path) -> None:
         with closing(sqlite3.connect(home / "paper.db")) as connection:
             folded = connection.execute("SELECT folded FROM progress").fetchone()[0]
             commits = connection.execute("SELECT version, body FROM commits ORDER BY version").fetchall()
-            orders = {row[0]: json.loads(row[1]) for row in connection.execute("SELECT id, body FROM orders")}
-            fills = {row[0]: json.loads(row[1]) for row in connection.execute("SELECT id, body FROM fills")}
+            orders = dict(connection.execute("SELECT id, body FROM orders"))
+            fills = dict(connection.execute("SELECT id, body FROM fills"))
+        found = {number: decode(body, type=Order) for number, body in orders.items()}
+        trades = {number: decode(body, type=Fill) for number, body in fills.items()}
         for version, body in commits:
-            commit = json.loads(body)
+            commit = decode(body, type=Commit)
             if version > folded:
-                orders |= {order["order_id"]: order for order in commit.get("orders", ())}
-                fills |= {fill["trade_id"]: fill for fill in commit.get("fills", ())}
-            held = commit["saved"]["account"]["positions"]
-        self.orders = [orders[number] for number in sorted(orders)]
-        self.fills = [fills[number] for number in sorted(fills)]
-        self.positions = {p["symbol"]: Decimal(p["size"]) for p in held if Decimal(p["size"])}
-        asked = [order["request"] for order in self.orders]
-        self.told = [(a["side"], a["kind"], a["amount"], o["status"]) for a, o in zip(asked, self.orders, strict=True)]
-        self.names = [order["request"]["client_order_id"] for order in self.orders]
+                found |= {order.order_id: order for order in commit.orders}
+                trades |= {fill.trade_id: fill for fill in commit.fills}
+        self.orders = [found[number] for number in sorted(found)]
+        self.fills = [trades[number] for number in sorted(trades)]
+        self.positions = {p.symbol: p.size for p in commit.saved.account.positions if p.size}
+        self.names = [order.request.client_order_id for order in self.orders]
+        self.told = [(o.request.side, o.request.kind, str(o.request.amount), o.status) for o in self.orders]
 
 
 def has_recorded(home: Path) -> int:
@@ -156,14 +156,13 @@ def agree(home: Path, book: dict[str, Any]) -> Venue:
     ours = [o for o in book["orders"] if o not in never_sent]
     assert [o["client_order_id"] for o in ours] == venue.names
     for mine, theirs in zip(ours, venue.orders, strict=True):
-        asked = theirs["request"]
-        facts = (asked["symbol"], asked["side"], asked["kind"], float(asked["amount"]), float(theirs.get("filled", 0)))
+        asked = theirs.request
+        facts = (asked.symbol, asked.side, asked.kind, float(asked.amount), float(theirs.filled))
         assert (mine["symbol"], mine["side"], mine["type"], mine["amount"], mine["filled"]) == facts
-        assert (mine["status"], mine["order_id"]) == (theirs["status"], str(theirs["order_id"]))
+        assert (mine["status"], mine["order_id"]) == (theirs.status, str(theirs.order_id))
     seen = [(f["trade_id"], f["order_id"], f["symbol"], f["side"], f["amount"], f["price"]) for f in book["fills"]]
     assert sorted(seen, key=lambda fill: int(fill[0])) == [
-        (str(f["trade_id"]), str(f["order_id"]), f["symbol"], f["side"], float(f["amount"]), float(f["price"]))
-        for f in venue.fills
+        (str(f.trade_id), str(f.order_id), f.symbol, f.side, float(f.amount), float(f.price)) for f in venue.fills
     ]
     held: Counter[str] = Counter()
     for order in ours:
@@ -248,9 +247,9 @@ def kill_points(template: Path, signals: Sequence[dict[str, Any]], steps: Steps)
 @pytest.mark.parametrize(
     ("signals", "steps", "least", "before", "orders", "position"),
     [
-        pytest.param(LIMIT, EVERY_LINE, 800, 0, [("buy", "limit", "0.010", "open")], 0, id="limit, every line"),
-        pytest.param(MARKET, DECISIONS, 150, 0, [("sell", "market", "0.010", "filled")], -0.01, id="market"),
-        pytest.param(CLOSE, DECISIONS, 150, 1, [("sell", "market", "0.020", "filled")], 0, id="close"),
+        pytest.param(LIMIT, EVERY_LINE, 500, 0, [("buy", "limit", "0.010", "open")], 0, id="limit, every line"),
+        pytest.param(MARKET, SENDING, 100, 0, [("sell", "market", "0.010", "filled")], -0.01, id="market"),
+        pytest.param(CLOSE, SENDING, 100, 1, [("sell", "market", "0.020", "filled")], 0, id="close"),
         pytest.param(
             PROTECTED,
             DECISIONS,
@@ -283,20 +282,17 @@ def test_a_keyed_signal_is_carried_out_once(
         deaths[f"{recorded} recorded, {sent} sent"] += 1
         after = in_child(carry_out_again, signals, home=home)
         venue = agree(home, after)
-        found = [
-            (o["request"]["side"], o["request"]["kind"], o["request"]["amount"], o["status"]) for o in venue.orders
-        ]
-        assert found[before:] == orders
-        assert {symbol: float(size) for symbol, size in venue.positions.items()} == (
-            {SWAP: position} if position else {}
-        )
+        assert venue.told[before:] == orders
+        assert float(venue.positions.get(SWAP, 0)) == position
         for answer in after["second"]:
             assert answer["success"], answer
             assert answer["data"]["order"]["client_order_id"] == venue.names[before]
+            placed = [order["data"]["order_id"] for order in answer["data"].get("protection", ())]
+            assert len(placed) == len(orders) - 1
         assert after["third"] == after["second"]
     assert deaths.total() >= least, deaths
-    assert {"0 recorded, 0 sent", "1 recorded, 0 sent", "1 recorded, 1 sent"} <= set(deaths)
-    assert len(deaths) == 1 + 2 * len(orders)
+    before_and_after = {"0 recorded, 0 sent", "1 recorded, 0 sent", "1 recorded, 1 sent"}
+    assert before_and_after | {f"{len(orders)} recorded, {len(orders)} sent"} <= set(deaths)
 
 
 def test_a_process_that_dies_while_it_recovers(template: Path) -> None:
@@ -306,7 +302,7 @@ def test_a_process_that_dies_while_it_recovers(template: Path) -> None:
         with closing(kill_points(template, MARKET, SENDING)) as points:
             first = next(home for home in points if has_recorded(home) and len(Venue(home).orders) == sent)
             left = copy_home(first, template.with_name(f"sent-{sent}"))
-        for home in kill_points(left, MARKET, DECISIONS):
+        for home in kill_points(left, MARKET, SENDING):
             after = in_child(carry_out_again, MARKET, home=home)
             venue = agree(home, after)
             assert venue.told == [("sell", "market", "0.010", "filled")]
@@ -322,12 +318,25 @@ def test_a_process_that_dies_while_it_recovers(template: Path) -> None:
 def test_a_signal_without_a_key_is_sent_once_or_not_at_all(template: Path) -> None:
     signals = [{"exchange": "paper", "symbol": SWAP, "action": "buy", "amount": 0.01}]
     outcomes: Counter[int] = Counter()
-    for home in kill_points(template, signals, DECISIONS):
+    for home in kill_points(template, signals, SENDING):
         sent = len(Venue(home).orders)
         venue = agree(home, in_child(start_again, home=home))
         assert len(venue.orders) == sent <= 1, "what was not sent by a process must not be sent by the next"
         outcomes[sent] += 1
     assert set(outcomes) == {0, 1}
+
+
+def test_an_entry_without_a_key_is_protected_by_the_next_process(template: Path) -> None:
+    signals = [{"exchange": "paper", "symbol": SWAP, "action": "buy", "amount": 0.01, "stop_loss": 45_000}]
+    outcomes: Counter[int] = Counter()
+    for home in kill_points(template, signals, SENDING):
+        sent = len(Venue(home).orders)
+        in_child(start_again, home=home)
+        venue = agree(home, in_child(start_again, home=home))
+        entry, stop = ("buy", "market", "0.010", "filled"), ("sell", "stop", "0.010", "open")
+        assert venue.told == ([entry, stop] if sent else [])
+        outcomes[sent] += 1
+    assert set(outcomes) == {0, 1, 2}
 
 
 # -- many at once
@@ -349,7 +358,7 @@ def test_a_batch_with_keys_is_carried_out_once_and_in_order(template: Path) -> N
     for home in kill_points(template, KEYED_BATCH, SENDING):
         after = in_child(carry_out_again, KEYED_BATCH, home=home)
         venue = agree(home, after)
-        asked = [(o["request"]["symbol"], float(o["request"]["amount"])) for o in venue.orders]
+        asked = [(order.request.symbol, float(order.request.amount)) for order in venue.orders]
         assert asked == [(signal["symbol"], signal["amount"]) for signal in KEYED_BATCH]
         assert all(answer["success"] for answer in after["second"])
         assert after["third"] == after["second"]
@@ -392,5 +401,5 @@ def test_a_loop_killed_again_and_again_carries_out_its_file_once(template: Path,
     assert deaths >= 5
     venue = agree(template, in_child(start_again, home=template))
     for symbol in (SWAP, ETHER):
-        asked = [float(o["request"]["amount"]) for o in venue.orders if o["request"]["symbol"] == symbol]
+        asked = [float(order.request.amount) for order in venue.orders if order.request.symbol == symbol]
         assert asked == [signal["amount"] for signal in signals if signal["symbol"] == symbol]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from Execution import registry
+from Execution.common import journal
 from Execution.common.envelope import fail, ok
 from Execution.common.order import TRANSITIONS, OrderRecord, is_legal
 from Execution.common.types import FINAL_STATUSES, OPEN_STATUSES, STATUSES
@@ -188,14 +189,23 @@ def test_an_id_is_used_once(book: OrderManager) -> None:
 # -- memory and store
 
 
-def test_finished_orders_leave_memory_and_stay_in_the_store(book: OrderManager) -> None:
+def test_finished_orders_leave_memory_and_stay_in_the_store(
+    book: OrderManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_BEHIND_AT_MOST", 600)
+    monkeypatch.setattr(journal, "_SLICE", 100)
     for number in range(1200):
         record = record_of(f"n{number}")
         with book.writing():
             book.record(record)
         apply(book, record, seen("filled", 0.01, order_id=str(number)))
     assert not book._book.orders
-    assert len(book.journal._new) < 600
+    assert 500 <= len(book.journal._new) <= 600
+    book.journal.project_some(50)
+    assert 450 <= len(book.journal._new) <= 550
+    other = OrderManager(book.journal.database.path)
+    assert len(other.get_orders_by_status("filled")) == 1200
+    other.close()
     assert len(book.get_orders_by_status("filled")) == 1200
     assert book.get_order("n3")["order_id"] == "3"
     assert book.get_order("3")["client_order_id"] == "n3"

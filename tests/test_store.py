@@ -158,6 +158,27 @@ def test_a_reader_sees_the_last_commit_while_another_writes(database: Database, 
     other.close()
 
 
+@pytest.mark.parametrize(("patience", "opens"), [(20.0, True), (0.0, False)])
+def test_switching_to_wal_waits_for_a_reader(database: Database, path: Path, patience: float, opens: bool) -> None:
+    add(database, "a")
+    database.close()
+    reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    reader.execute("PRAGMA journal_mode=DELETE")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM things").fetchone()
+    other = opened(path, timeout=patience)
+    if opens:
+        leaving = threading.Timer(0.05, reader.rollback)
+        leaving.start()
+        assert names(other) == ["a"]
+        leaving.join()
+    else:
+        with pytest.raises(StoreLocked):
+            names(other)
+    reader.close()
+    other.close()
+
+
 @pytest.mark.parametrize("timeout", [0.0, 0.2])
 def test_a_store_that_stays_locked_is_said_to_be_in_time(database: Database, path: Path, timeout: float) -> None:
     add(database, "a")
@@ -509,12 +530,13 @@ def test_what_a_child_commits_stays_when_the_parent_closes(database: Database) -
         add(database, "after")
 
     pid = children.fork(child)
-    os.read(written, 1)
+    os.close(tell)
+    assert os.read(written, 1) == b"x"
     database.close()
     os.write(go_on, b"x")
     assert children.ended(pid) == 0
     assert names(database) == ["after", "before", "parent"]
-    for end in (written, tell, closed, go_on):
+    for end in (written, closed, go_on):
         os.close(end)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from Execution.common.envelope import ok
 from Execution.common.journal import Event, Journal, decode_event, decode_intent
 from Execution.common.journal_rows import FIELDS, FillRow, columns_of
@@ -35,7 +37,11 @@ class Verification:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._orders: dict[int, tuple[OrderRecord, str, str | None]] = {}
-        self._fills: dict[tuple[str, str, str], FillRow] = {}
+        self._fills: dict[tuple[str, int], FillRow] = {}
+        # A row may be ahead of `projected`: an order is taken into the table as it is, not as it was.
+        self._ahead: dict[int, OrderRecord] = {}
+        self._states: dict[int, list[tuple[Any, ...]]] = {}
+        self._later_fills: dict[tuple[str, int], FillRow] = {}
         self.events = self.orders = 0
 
     def run(self) -> Envelope:
@@ -71,6 +77,8 @@ class Verification:
             self.orders += event.kind == "intent"
             if event.seq <= projected:
                 self._follow(event)
+            else:
+                self._look_ahead(event)
         if self.events < projected:
             words = f"the chain ends at {self.events}, but the tables hold what was written up to {projected}"
             raise _Broken("events", self.events + 1, words)
@@ -82,11 +90,21 @@ class Verification:
         elif event.rid:
             if event.rid not in self._orders:
                 raise _Broken("events", event.seq, f"it tells of order {event.rid}, which was never recorded")
-            order, body = self._orders[event.rid][0], decode_event(event)
-            advance(order, event, body)
-            for fill in body.get("fills", ()):
-                row = FillRow(order.exchange, order.symbol, fill[0], order.rid, *fill[1:])
-                self._fills.setdefault(row[:3], row)
+            order, owner, key = self._orders[event.rid]
+            body = _advance(order, event, self._fills)
+            self._orders[event.rid] = order, body.get("owner", owner), key
+
+    def _look_ahead(self, event: Event) -> None:
+        if event.kind == "intent":
+            self._ahead[event.rid] = decode_intent(event)[0]
+        elif event.rid:
+            order = self._ahead.get(event.rid)
+            if order is None:
+                if event.rid not in self._orders:
+                    raise _Broken("events", event.seq, f"it tells of order {event.rid}, which was never recorded")
+                order = self._ahead[event.rid] = msgspec.structs.replace(self._orders[event.rid][0])
+            _advance(order, event, self._later_fills)
+            self._states.setdefault(event.rid, []).append(columns_of(order))
 
     def _compare_orders(self) -> None:
         stored = {order.rid: order for order in self._journal.orders()}
@@ -94,20 +112,35 @@ class Verification:
         for rid, (order, owner, key) in self._orders.items():
             if rid not in stored:
                 raise _Broken("orders", rid, f"the row is missing ({order.client_order_id})")
-            found = (*columns_of(stored.pop(rid)), *owners[rid])
+            columns = columns_of(stored.pop(rid))
+            found = (*columns, *owners[rid])
+            if columns in self._states.get(rid, ()) and owners[rid] == (owner, key):
+                continue
             _compare("orders", rid, _NAMES, (*columns_of(order), owner, key), found)
         if stored:
             raise _Broken("orders", next(iter(stored)), "no event tells of it")
 
     def _compare_fills(self) -> None:
         rows = map(FillRow._make, self._journal.database.read("SELECT * FROM fills"))
-        stored = {row[:3]: row for row in rows}
+        stored = {row[2:4]: row for row in rows}
         for name, row in self._fills.items():
             if name not in stored:
                 raise _Broken("fills", row.trade_id, "the row is missing")
             _compare("fills", row.trade_id, list(FillRow._fields), row, stored.pop(name))
+        for name, row in self._later_fills.items():
+            if name in stored:
+                _compare("fills", row.trade_id, list(FillRow._fields), row, stored.pop(name))
         if stored:
-            raise _Broken("fills", next(iter(stored))[2], "no event tells of it")
+            raise _Broken("fills", next(iter(stored))[0], "no event tells of it")
+
+
+def _advance(order: OrderRecord, event: Event, fills: dict[tuple[str, int], FillRow]) -> dict[str, Any]:
+    body = decode_event(event)
+    advance(order, event, body)
+    for fill in body.get("fills", ()):
+        row = FillRow(order.exchange, order.symbol, fill[0], order.rid, *fill[1:])
+        fills.setdefault(row[2:4], row)
+    return body
 
 
 def _compare(table: str, row: Any, names: list[str], expected: tuple[Any, ...], found: tuple[Any, ...]) -> None:

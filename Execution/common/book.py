@@ -36,6 +36,12 @@ class Book:
         if record.status == "unknown":
             self.unknown[record.client_order_id] = record
 
+    def replace(self, record: OrderRecord) -> None:
+        """Keep this object where another one of the same order was kept."""
+        for orders in (self.orders, self.unknown):
+            if record.client_order_id in orders:
+                orders[record.client_order_id] = record
+
     def changed(self, record: OrderRecord, filled_before: Decimal) -> None:
         """Keep the sums right after an order changed; let it go where it ended."""
         if record.status == "unknown":

@@ -2,7 +2,7 @@
 
 Each event row carries the SHA-256 of its own content and of the row before it, so that a changed, missing or inserted
 row breaks the chain from there on. Events are written at once, in one transaction per `with journal:` block; they are
-the truth. The tables of orders and fills follow them a few hundred orders at a time, and before anybody reads them:
+the truth. The tables of orders and fills follow when there is time, and before anybody reads them:
 `meta.projected` is the last event they hold, and whoever opens the store after a crash brings them up to date.
 """
 
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import islice, takewhile
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -40,8 +42,12 @@ _ORIGIN = b"\0" * 32
 _pack = struct.Struct(">qqd").pack
 _decode_intent = msgspec.json.Decoder(tuple[OrderRecord, str, str | None]).decode
 _UNREADABLE = (ArithmeticError, KeyError, TypeError, ValueError, msgspec.MsgspecError)
-_PROJECT_EVERY = 500
+_BEHIND_AT_MOST = 20_000
+_SLICE = 1_000
 _INSERT_EVENT = "INSERT INTO events(seq, time, kind, rid, body, hash) VALUES(?,?,?,?,?,?)"
+
+
+_Waiting = TypeVar("_Waiting", bound=tuple[Any, ...])
 
 
 class Event(NamedTuple):
@@ -79,6 +85,8 @@ class Journal:
         self._new: dict[int, tuple[int, OrderRecord, str, str | None]] = {}
         self._new_by_id: dict[str, OrderRecord] = {}
         self._changed: dict[int, tuple[int, OrderRecord]] = {}
+        self._numbers: dict[tuple[str, str], OrderRecord] = {}
+        self._exchanges: set[str] = set()
         self._fills: list[tuple[Any, ...]] = []
 
     @property
@@ -133,6 +141,12 @@ class Journal:
         self.append("intent", order.rid, encode((order, owner, key)), order.created)
         self._new[order.rid] = self._sequence, order, owner, key
         self._new_by_id[order.client_order_id] = order
+        self._note_number(order)
+
+    def _note_number(self, order: OrderRecord) -> None:
+        if order.order_id:
+            self._numbers[order.exchange, order.order_id] = order
+            self._exchanges.add(order.exchange)
 
     def change(self, order: OrderRecord, kind: str, body: dict[str, Any]) -> None:
         """Record what became of an order, with an event of this kind."""
@@ -142,7 +156,9 @@ class Journal:
     def touch(self, order: OrderRecord, sequence: int, fills: Sequence[Sequence[Any]] | None) -> None:
         """Have the tables follow an event: the order as it is now, and the executions that came with it."""
         if order.rid not in self._new:
-            self._changed[order.rid] = sequence, order
+            known = self._changed.get(order.rid)
+            self._changed[order.rid] = (known[0] if known else sequence), order
+        self._note_number(order)
         if fills:
             self._fills += [(order.exchange, order.symbol, fill[0], order.rid, *fill[1:]) for fill in fills]
 
@@ -151,16 +167,48 @@ class Journal:
         order, owner, key = decode_intent(event)
         self._new[order.rid] = event.seq, order, owner, key
         self._new_by_id[order.client_order_id] = order
+        self._note_number(order)
         return order
 
-    def pending(self, name: str) -> OrderRecord | None:
-        """Answer an order that the tables do not hold yet, by client_order_id or the venue's id."""
+    def pending_ours(self, client_order_id: str) -> OrderRecord | None:
+        """Answer an order that the tables do not hold yet, by client_order_id."""
+        return self._new_by_id.get(client_order_id)
+
+    def pending(self, name: str, exchange: str | None = None) -> OrderRecord | None:
+        """Answer an order that the tables do not hold as it is now, by client_order_id or the venue's id."""
         found = self._new_by_id.get(name)
-        if found is None:
-            for _, order, _, _ in self._new.values():
-                if order.order_id == name:
-                    return order
-        return found
+        if found is not None and exchange in (None, found.exchange):
+            return found
+        for each in self._exchanges if exchange is None else (exchange,):
+            if (found := self._numbers.get((each, name))) is not None:
+                return found
+        return None
+
+    def pending_rid(self, rid: int) -> OrderRecord | None:
+        """Answer an order that the tables do not hold yet."""
+        found = self._new.get(rid)
+        return found[1] if found else None
+
+    def replace(self, order: OrderRecord) -> None:
+        """Have the tables follow this object where they followed another one of the same order."""
+        if order.rid in self._new:
+            sequence, _, owner, key = self._new[order.rid]
+            self._new[order.rid] = sequence, order, owner, key
+            self._new_by_id[order.client_order_id] = order
+        if order.rid in self._changed:
+            self._changed[order.rid] = self._changed[order.rid][0], order
+        if (order.exchange, order.order_id) in self._numbers:
+            self._note_number(order)
+
+    def set_owner(self, rid: int, owner: str) -> None:
+        """Note that another process sends an order now; the table must hold the order. Inside a writing block."""
+        self.execute("UPDATE orders SET owner = ? WHERE rid = ?", (owner, rid))
+
+    def follow_owner(self, rid: int, owner: str) -> None:
+        """Take over which process sends an order, from an event of another process."""
+        if rid in self._new:
+            sequence, order, _, key = self._new[rid]
+            self._new[rid] = sequence, order, owner, key
 
     def changed(self, rid: int) -> OrderRecord | None:
         """Answer an order whose row in the table is not up to date."""
@@ -193,24 +241,32 @@ class Journal:
             raise StoreError("a part of the transaction failed: nothing of it was written")
         _insert(connection, _INSERT_EVENT, self._events)
         self._events.clear()
-        if len(self._new) + len(self._changed) >= _PROJECT_EVERY:
-            self._project(connection)
+        if len(self._new) + len(self._changed) >= _BEHIND_AT_MOST:
+            self._project(connection, _SLICE)
 
-    def _project(self, connection: sqlite3.Connection) -> None:
-        """Bring the tables of orders and fills up to the last event."""
-        done = self.projected()
-        new = [(*columns_of(order), owner, key) for seq, order, owner, key in self._new.values() if seq > done]
-        known = [changes_of(self._new[rid][1]) for rid, entry in self._new.items() if entry[0] <= done]
-        _insert(connection, INSERT_ORDER, new)
-        _insert(connection, UPDATE_ORDER, known + [changes_of(order) for _, order in self._changed.values()])
+    def _project(self, connection: sqlite3.Connection, most: int) -> None:
+        """Bring the tables up to an event: to the last one, or as far as `most` orders of each kind reach."""
+        done, end = self.projected(), self._sequence + 1
+        end = min(end, _nth_event(self._new.values(), most, end), _nth_event(self._changed.values(), most, end))
+        new = _take(self._new, end)
+        changed = [order for _, order in _take(self._changed, end)]
+        for entry in new:
+            self._new_by_id.pop(entry[1].client_order_id, None)
+        _insert(connection, INSERT_ORDER, [(*columns_of(o), owner, key) for seq, o, owner, key in new if seq > done])
+        # What another process has put into the table meanwhile is only brought up to date.
+        changed += [entry[1] for entry in new if entry[0] <= done]
+        for order in (*changed, *(entry[1] for entry in new)):
+            self._numbers.pop((order.exchange, order.order_id), None)
+        _insert(connection, UPDATE_ORDER, [changes_of(order) for order in changed])
         _insert(connection, INSERT_FILL, self._fills)
-        self.set_meta("projected", str(self._sequence))
-        self._clear()
+        self._fills.clear()
+        self.set_meta("projected", str(max(done, end - 1)))
 
     def _clear(self) -> None:
         self._new.clear()
         self._new_by_id.clear()
         self._changed.clear()
+        self._numbers.clear()
         self._fills.clear()
 
     def _forget(self) -> None:
@@ -236,7 +292,18 @@ class Journal:
         with self.lock:
             if self._new or self._changed or self._fills or self.is_behind():
                 with self:
-                    self._project(self.database.connection)
+                    self._project(self.database.connection, sys.maxsize)
+
+    def catch_tables_up(self) -> None:
+        """Bring the tables up to date where a process has left much of it undone; inside a block."""
+        if len(self._new) + len(self._changed) >= _SLICE:
+            self._project(self.database.connection, sys.maxsize)
+
+    def project_some(self, most: int = 200) -> None:
+        """Bring a part of the tables up to date: for when there is nothing else to do."""
+        if self._new or self._changed:
+            with self:
+                self._project(self.database.connection, most)
 
     # -- reading
 
@@ -357,6 +424,19 @@ def _problem(event: Event, expected: int, head: bytes) -> str:
 
 def _digest(head: bytes, sequence: int, time: float, kind: str, rid: int, body: bytes) -> bytes:
     return sha256(head + _pack(sequence, rid, time) + kind.encode() + b"|" + body).digest()
+
+
+def _nth_event(waiting: Iterable[tuple[Any, ...]], number: int, otherwise: int) -> int:
+    entry = next(islice(waiting, number, None), None) if number < sys.maxsize else None
+    return int(entry[0]) if entry else otherwise
+
+
+def _take(entries: dict[int, _Waiting], end: int) -> list[_Waiting]:
+    """Take out the entries before an event; they are in the order of their events."""
+    taken = list(takewhile(lambda item: item[1][0] < end, entries.items()))
+    for rid, _ in taken:
+        del entries[rid]
+    return [entry for _, entry in taken]
 
 
 def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -16,6 +16,7 @@ from Execution.common.journal import Event, Journal, decode_event
 from Execution.common.order import ZERO, OrderRecord
 from Execution.common.types import FINAL_STATUSES
 
+_STATE = ("status", "outcome", "order_id", "filled", "average_price", "fee", "fee_currency", "updated")
 _OPEN_SQL = "status IN ('pending','open','partially_filled','unknown')"
 
 
@@ -49,14 +50,26 @@ class Ledger:
         """Answer a record by client_order_id or the venue's order_id, open or finished."""
         with self.lock:
             self._look()
-            record = self._book.orders.get(name) or self.journal.pending(name)
-            if record is not None and (exchange is None or record.exchange == exchange):
+            record = self._book.orders.get(name)
+            if record is None or exchange not in (None, record.exchange):
+                record = self.journal.pending(name, exchange)
+            if record is not None:
                 return record
             where, parameters = "WHERE (client_order_id = ? OR order_id = ?)", (name, name)
             stored = self.journal.orders(
                 where + (" AND exchange = ?" if exchange else ""), (*parameters, *filter(None, [exchange]))
             )
             return self._live(stored[-1]) if stored else None
+
+    def find_ours(self, client_order_id: str) -> OrderRecord | None:
+        """Answer a record by client_order_id only: another order may have it as the venue's number."""
+        with self.lock:
+            self._look()
+            record = self._book.orders.get(client_order_id) or self.journal.pending_ours(client_order_id)
+            if record is not None:
+                return record
+            stored = self.journal.orders("WHERE client_order_id = ?", (client_order_id,))
+            return self._live(stored[0]) if stored else None
 
     def open_records(self, exchange: str | None = None) -> list[OrderRecord]:
         """Answer the open orders, those of other processes included, oldest first."""
@@ -133,9 +146,10 @@ class Ledger:
         """Close the store. The next use opens it again."""
         with self.lock:
             try:
-                with self.writing():
-                    self._remember_oldest()
-                self.journal.project()
+                if self.journal.sequence >= 0:
+                    with self.writing():
+                        self._remember_oldest()
+                    self.journal.project()
             except StoreError as error:
                 log.warning(f"closing: {error}")
             self.journal.close()
@@ -171,8 +185,10 @@ class Ledger:
         error: str = "",
         message: str = "",
         fills: list[tuple[Any, ...]] | None = None,
+        owner: str = "",
     ) -> None:
         """Move a record to a new state, in memory and in the journal."""
+        self._renew(record)
         was_open, before = record.client_order_id in self._book.orders, record.filled
         record.status, record.outcome, record.updated = status, outcome, clock.now()
         body: dict[str, Any] = {
@@ -185,16 +201,37 @@ class Ledger:
             record.filled, record.average_price, record.fee = filled, average, fee or ZERO
             record.fee_currency = fee_currency
             body |= {"filled": filled, "average_price": average, "fee": record.fee, "fee_currency": fee_currency}
-        for name, value in (("outcome", outcome), ("error", error), ("message", message)):
+        for name, value in (("outcome", outcome), ("error", error), ("message", message), ("owner", owner)):
             if value:
                 body[name] = value
         if fills:
             body["fills"] = fills
         self.journal.change(record, status, body)
+        self._count(record, before, was_open=was_open)
+
+    def _count(self, record: OrderRecord, filled_before: Decimal, *, was_open: bool) -> None:
+        """Keep the book's sums right after an order changed."""
         if was_open:
-            self._book.changed(record, before)
-        else:
-            self._book.traded(record, before)
+            self._book.changed(record, filled_before)
+            return
+        self._book.traded(record, filled_before)
+        if record.is_open:  # it was written off, and the venue has it
+            self._book.enter(record)
+
+    def _renew(self, record: OrderRecord) -> None:
+        """Bring a record to the book's state, and the book to this object, where the book was loaded anew meanwhile.
+
+        Whoever sends an order or asks for it holds its record for as long as the venue takes; inside `writing()`.
+        """
+        if self._book.orders.get(record.client_order_id) is record:
+            return
+        live = self._known(record.rid, record.client_order_id)
+        if live is None or live is record or live.client_order_id != record.client_order_id:
+            return
+        for name in _STATE:
+            setattr(record, name, getattr(live, name))
+        self._book.replace(record)
+        self.journal.replace(record)
 
     def _live(self, record: OrderRecord) -> OrderRecord:
         """Answer the object in memory for a stored record, so that there is one truth for an order."""
@@ -215,7 +252,7 @@ class Ledger:
             self._enter(record)
         elif event.rid:
             body = decode_event(event)
-            found = self._known(body["client_order_id"])
+            found = self._known(event.rid, body["client_order_id"])
             if found is not None:
                 self._follow(found, event, body)
 
@@ -224,17 +261,16 @@ class Ledger:
         before, was_open = record.filled, record.client_order_id in self._book.orders
         advance(record, event, body)
         self.journal.touch(record, event.seq, body.get("fills"))
-        if was_open:
-            self._book.changed(record, before)
-        else:
-            self._book.traded(record, before)
+        if "owner" in body:
+            self.journal.follow_owner(record.rid, body["owner"])
+        self._count(record, before, was_open=was_open)
 
-    def _known(self, name: str) -> OrderRecord | None:
-        """Answer a record by client_order_id or order_id from memory or the table, without bringing that up to date."""
-        record = self._book.orders.get(name) or self.journal.pending(name)
+    def _known(self, rid: int, client_order_id: str) -> OrderRecord | None:
+        """Answer a record from memory or the table, without bringing that up to date."""
+        record = self._book.orders.get(client_order_id) or self.journal.pending_rid(rid)
         if record is None:
-            stored = self.journal.orders("WHERE client_order_id = ? OR order_id = ?", (name, name))
-            record = self._live(stored[-1]) if stored else None
+            stored = self.journal.orders("WHERE rid = ?", (rid,))
+            record = self._live(stored[0]) if stored else None
         return record
 
     def _reload(self) -> None:
@@ -247,6 +283,7 @@ class Ledger:
         for event in self.journal.events(self.journal.projected()):
             self._replay(event)
         self._remember_oldest()
+        self.journal.catch_tables_up()
 
     def _remember_oldest(self) -> None:
         """Store where the open orders begin, so that the next start need not look at all that ended before."""

@@ -10,6 +10,8 @@ import msgspec
 from Execution.common.types import FINAL_STATUSES, OPEN_STATUSES
 
 ZERO = Decimal(0)
+PROTECTION = (("stop_loss", "stop"), ("take_profit", "take_profit"))
+"""What an entry may be given, and the type of the order that it becomes."""
 
 TRANSITIONS: dict[str, frozenset[str]] = {
     "pending": frozenset(("open", "partially_filled", "filled", "cancelled", "rejected", "expired", "unknown")),
@@ -63,6 +65,11 @@ class OrderRecord(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     def remaining(self) -> Decimal:
         """What is not filled yet."""
         return self.amount - self.filled
+
+    @property
+    def parent(self) -> str:
+        """The client_order_id of the entry that it protects, "" where it protects none."""
+        return str(self.options.get("parent", "")) if self.options else ""
 
     @property
     def reduce_only(self) -> bool:

@@ -24,6 +24,7 @@ _PAGE_SIZE = 2048
 _CHECKPOINT_PAGES = 20_000
 _APPLICATION_ID = 0x45584543
 _FORK_PATIENCE = 10.0
+_COURTESY = 0.005
 _all: weakref.WeakSet[Database] = weakref.WeakSet()
 _torn: set[str] = set()
 """Files that were open in the middle of a transaction when this process was forked from its parent."""
@@ -71,6 +72,8 @@ class Database:
 
     def __enter__(self) -> sqlite3.Connection:
         """Begin a write transaction: from here to the end no other process writes."""
+        if _forking:
+            time.sleep(_COURTESY)
         self.lock.acquire()
         try:
             connection = self.connection
@@ -265,24 +268,29 @@ class _Fork(threading.local):
 
 
 _fork = _Fork()
+_forking: list[int] = []
+"""One entry for each thread that waits to fork; writers let it go first, or it might never come to its turn."""
 
 
 def _before_fork() -> None:
-    until = time.monotonic() + _FORK_PATIENCE
+    _forking.append(1)
+    _fork.held = _hold_all(time.monotonic() + _FORK_PATIENCE)
+    for database in _fork.held:
+        database._before_fork()
+    _forking.pop()
+
+
+def _hold_all(until: float) -> list[Database]:
+    """Take the locks of all databases; without those that are still held by others when the time is up."""
     while True:
-        everything, held = list(_all), []
-        for database in everything:
-            if database.lock.acquire(blocking=False):
-                held.append(database)
+        everything = list(_all)
+        held = [database for database in everything if database.lock.acquire(timeout=_COURTESY)]
         if len(held) == len(everything) or time.monotonic() > until:
-            break
-        # All or none: whoever holds one of them may be waiting for another.
+            return held
+        # Whoever holds one of them may be waiting for another.
         for database in held:
             database.lock.release()
-        time.sleep(0.001)
-    for database in held:
-        database._before_fork()
-    _fork.held = held
+        time.sleep(_COURTESY)
 
 
 def _forked_parent() -> None:
@@ -293,6 +301,7 @@ def _forked_parent() -> None:
 
 def _forked_child() -> None:
     _fork.held = ()
+    _forking.clear()
     for database in list(_all):
         database._after_fork()
     for callback in _fork_callbacks:

@@ -35,6 +35,14 @@ class Entry(msgspec.Struct):
     acknowledge: Callable[[], None] | None = None
 
 
+class _Mark(msgspec.Struct):
+    """Where an entry of a file ends, and whether it is carried out."""
+
+    name: str
+    end: int
+    done: bool = False
+
+
 class Source(Protocol):
     """Something that signals come from."""
 
@@ -125,7 +133,7 @@ class FileSource:
         self._orders = orders
         self._name = ""
         self._position = -1
-        self._open: deque[list[int]] = deque()
+        self._open: deque[_Mark] = deque()
         self._lock = threading.Lock()
 
     def entries(self, stopping: threading.Event, follow: bool) -> Iterator[Entry]:
@@ -145,9 +153,9 @@ class FileSource:
                 while line := stream.readline(_LONGEST_LINE):
                     if not line.endswith(b"\n") and not (final or _is_whole(line)) and len(line) < _LONGEST_LINE:
                         return
-                    self._position += len(line)
+                    start, self._position = self._position, self._position + len(line)
                     if line.strip():
-                        yield self._entry(line)
+                        yield self._entry(line, start)
                     else:
                         self._passed(self._position)
         except FileNotFoundError:
@@ -157,7 +165,8 @@ class FileSource:
         """Find out whether this is the file that was read before, and from where to go on."""
         size = stream.seek(0, 2)
         stream.seek(0)
-        head = hashlib.sha256(stream.readline(4096)).hexdigest()[:16]
+        # Its newline may follow later: that makes no other file of it.
+        head = hashlib.sha256(stream.readline(4096).rstrip()).hexdigest()[:16]
         name = f"{self.path.resolve()}|{head}"
         if self._name == name and size >= self._position:
             return
@@ -169,14 +178,13 @@ class FileSource:
         self._name = f"{name}|{generation}" if generation else name
         self._position = stored or 0
 
-    def _entry(self, line: bytes) -> Entry:
-        end, name = self._position, self._name
-        mark = [end, 0]
+    def _entry(self, line: bytes, start: int) -> Entry:
+        mark = _Mark(self._name, self._position)
         with self._lock:
             self._open.append(mark)
-        entry = read_line(name, end, line.decode("utf-8", "replace"))
-        digest = hashlib.sha256(f"{name}@{end}|".encode() + line).hexdigest()
-        entry.key = f"inbox:{digest}"
+        entry = read_line(self._name, self._position, line.decode("utf-8", "replace"))
+        # The same key whether its newline was there already or not.
+        entry.key = f"inbox:{hashlib.sha256(f'{self._name}@{start}|'.encode() + line.rstrip()).hexdigest()}"
         entry.acknowledge = lambda: self._done(mark)
         return entry
 
@@ -184,18 +192,18 @@ class FileSource:
         with self._lock:
             if not self._open:
                 return
-            self._open.append([end, 1])
+            self._open.append(_Mark(self._name, end, done=True))
 
-    def _done(self, mark: list[int]) -> None:
-        """Remember the end of the last entry before which everything is carried out."""
-        reached = -1
+    def _done(self, mark: _Mark) -> None:
+        """Remember the end of the last entry before which everything is carried out, of each file it came from."""
+        reached: dict[str, int] = {}
         with self._lock:
-            mark[1] = 1
-            while self._open and self._open[0][1]:
-                reached = self._open.popleft()[0]
-            name = self._name
-        if reached >= 0:
-            self._orders.set_inbox_position(name, reached)
+            mark.done = True
+            while self._open and self._open[0].done:
+                ended = self._open.popleft()
+                reached[ended.name] = ended.end
+        for name, end in reached.items():
+            self._orders.set_inbox_position(name, end)
 
 
 class FolderSource:

@@ -156,6 +156,7 @@ class Loop:
         next_risk = time.monotonic() + self._risk_every
         while not self.stopping.is_set() and not done():
             self.stopping.wait(0.02)
+            self._guarded(self.executor.orders.journal.project_some)
             now = time.monotonic()
             if now >= next_sync:
                 self._guarded(self.executor.sync)

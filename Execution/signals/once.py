@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from Execution.common import process
+from Execution.common import log, process
 from Execution.common.envelope import fail
-from Execution.common.errors import Refused
+from Execution.common.errors import Refused, StoreError
 from Execution.common.journal import SignalRow, decode_answer
 from Execution.common.order import OrderRecord
 from Execution.common.types import Envelope
@@ -71,14 +71,8 @@ class Once:
                 finally:
                     self._leave(key)
             if time.monotonic() > patience:
-                return fail("TIMEOUT", f"key {key!r:.80} is still being carried out by {row}", "unknown")
+                return fail("TIMEOUT", f"key {key!r:.80} is still being carried out", "unknown")
             time.sleep(_POLL)
-
-    def is_waiting(self, record: OrderRecord) -> bool:
-        """Tell whether an order belongs to a key without a result, so that the next call with it will decide."""
-        key = self._orders.key_of(record)
-        row = self._orders.journal.signal(key) if key else None
-        return row is not None and row.answer is None
 
     def _enter(self, key: str, row: SignalRow | None) -> bool:
         """Reserve the key among the threads of this process; not while another living process has it."""
@@ -117,14 +111,25 @@ class Once:
                 resend(self._orders, record)
         answer = answer_resumed(records)
         if not any(record.status in ("pending", "unknown") for record in records):
+            self.keep(key, answer)
+        return answer
+
+    def keep(self, key: str, answer: Envelope) -> None:
+        """Keep the first result of a key. Where the store fails, the next call with it asks the venue again."""
+        try:
             with self._orders.writing():
                 self._orders.journal.answer_signal(key, answer)
-        return answer
+        except StoreError as error:
+            log.error(f"the result of key {key!r:.80} could not be kept: {error}")
 
 
 def resend(orders: OrderManager, record: OrderRecord) -> None:
     """Ask the venue for an order whose send was interrupted; send it again where it provably never arrived."""
     seen = orders.refresh(record, final=False)
-    if not seen["success"] and orders.is_absent(record, seen):
-        orders.journal_resend(record)
-        dispatch(orders, [record])
+    if seen["success"] or not orders.is_absent(record, seen):
+        return
+    if not orders.journal_resend(record):
+        return
+    (reply,) = dispatch(orders, [record], again=True)
+    if not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER":
+        orders.refresh(record, final=False)

@@ -11,27 +11,27 @@ from decimal import Decimal
 
 from Execution.common.envelope import failure
 from Execution.common.errors import ExecutionError
-from Execution.common.order import ZERO, OrderRecord
+from Execution.common.order import PROTECTION, ZERO, OrderRecord
 from Execution.common.symbols import is_swap
 from Execution.common.types import Envelope
 from Execution.drafts import Draft, prepare
 from Execution.order_manager import OrderManager
 from Execution.order_sender import dispatch
+from Execution.signals.answers import reply_of
 
-KINDS = (("stop_loss", "stop"), ("take_profit", "take_profit"))
 Protection = tuple[list[OrderRecord], list[Envelope]]
 
 
 def wants_protection(entry: OrderRecord) -> bool:
     """Tell whether an order was given a stop or a profit target."""
-    return entry.options is not None and any(word in entry.options for word, _ in KINDS)
+    return entry.options is not None and any(word in entry.options for word, _ in PROTECTION)
 
 
 def record_protection(orders: OrderManager, entry: OrderRecord) -> Protection:
     """Record what protects what an entry filled; inside `writing()`. Answers the orders to send, and refusals."""
     recorded: list[OrderRecord] = []
     refused: list[Envelope] = []
-    for word, kind in KINDS:
+    for word, kind in PROTECTION:
         if entry.options and word in entry.options and entry.filled:
             try:
                 order = _next_order(orders, entry, word, kind)
@@ -59,6 +59,12 @@ def protect(orders: OrderManager, entry: OrderRecord) -> list[Envelope]:
     return send_protection(orders, protection)
 
 
+def standing(orders: OrderManager, entry: OrderRecord) -> list[Envelope]:
+    """Answer the protective orders that an entry has, each as its send was answered."""
+    children = [child for _, kind in PROTECTION for child in _children(orders, entry, kind)]
+    return [reply_of(child) for child in children if child.status != "rejected"]
+
+
 def remark_on(entry: OrderRecord, placed: list[Envelope]) -> str:
     """Say plainly what is not protected."""
     failed = [answer["message"] for answer in placed if not answer["success"]]
@@ -69,15 +75,9 @@ def remark_on(entry: OrderRecord, placed: list[Envelope]) -> str:
     return ""
 
 
-def is_protective(record: OrderRecord) -> bool:
-    """Tell whether an order protects an entry."""
-    return record.options is not None and "parent" in record.options
-
-
 def _next_order(orders: OrderManager, entry: OrderRecord, word: str, kind: str) -> OrderRecord | None:
-    covered, count = ZERO, 0
-    while child := orders.find(f"{entry.client_order_id}{kind[0]}{count}"):
-        covered, count = covered + (ZERO if child.status == "rejected" else child.amount), count + 1
+    children = _children(orders, entry, kind)
+    covered = sum((child.amount for child in children if child.status != "rejected"), ZERO)
     swap = is_swap(entry.symbol)
     amount = (entry.filled if swap else _held(entry)) - covered
     if amount <= 0:
@@ -88,12 +88,20 @@ def _next_order(orders: OrderManager, entry: OrderRecord, word: str, kind: str) 
         type=kind,
         amount=amount,
         stop_price=entry.options[word] if entry.options else None,
-        client_order_id=f"{entry.client_order_id}{kind[0]}{count}",
+        client_order_id=f"{entry.client_order_id}{kind[0]}{len(children)}",
         reduce_only=swap,
         strategy=entry.strategy,
         extra={"parent": entry.client_order_id},
     )
     return prepare(entry.exchange, draft)
+
+
+def _children(orders: OrderManager, entry: OrderRecord, kind: str) -> list[OrderRecord]:
+    """Answer the orders of one kind that protect an entry, oldest first."""
+    children: list[OrderRecord] = []
+    while child := orders.find_ours(f"{entry.client_order_id}{kind[0]}{len(children)}"):
+        children.append(child)
+    return children
 
 
 def _held(entry: OrderRecord) -> Decimal:

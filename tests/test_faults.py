@@ -1,0 +1,196 @@
+"""Faults that lost money or truth once: sent twice, lost, wrongly told. None of them may come back."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from Execution import order_manager, place_order, registry
+from Execution.common import clock, process
+from Execution.common.audit import Verification
+from Execution.common.envelope import fail
+from Execution.exchanges import paper
+from Execution.executor import default_executor
+from Execution.order_manager import OrderManager, default_manager
+from Execution.signals.inbox import FileSource
+from tests.fakes import FakeVenue
+
+SWAP = "BTC-USDT-SWAP"
+SPOT = "BTC-USDT"
+
+
+@pytest.fixture(autouse=True)
+def _prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPER_SOURCE", "fixed")
+    for symbol in (SWAP, SPOT):
+        assert paper.set_price(symbol, 60000, 60001, size=100)["success"]
+
+
+def buy(**more: Any) -> dict[str, Any]:
+    return {"action": "buy", "amount": 0.01, **more}
+
+
+@pytest.fixture
+def venue() -> FakeVenue:
+    made = FakeVenue()
+    registry.register(made)
+    return made
+
+
+# -- the book
+
+
+def test_orders_of_two_accounts_with_one_number_are_told_apart() -> None:
+    mine, others = (place_order(name, SWAP, "buy", "limit", 0.01, 50000) for name in ("paper", "paper:alpha"))
+    assert mine["order_id"] == others["order_id"]
+    book = default_manager()
+    for name, answer in (("paper", mine), ("paper:alpha", others)):
+        found = book.get_order(answer["order_id"], name)
+        assert found is not None
+        assert found["client_order_id"] == answer["client_order_id"]
+
+
+def test_an_order_is_found_by_a_number_that_its_row_does_not_have_yet(venue: FakeVenue) -> None:
+    book = default_manager()
+    venue.before = lambda function: book.get_orders_by_time(0) if function == "place_limit_order" else None
+    answer = place_order("fake", SWAP, "buy", "limit", 1, 100)
+    assert book.get_order(answer["order_id"]) is not None
+
+
+def test_an_event_is_of_its_own_order_though_another_has_that_number(tmp_path: Path) -> None:
+    store = str(tmp_path / "book.db")
+    book, other = OrderManager(store), OrderManager(store)
+    facts = {"exchange": "paper", "symbol": SWAP, "side": "buy", "type": "limit", "amount": 1, "price": 1}
+    book.add_order({**facts, "order_id": "1", "client_order_id": "2", "status": "cancelled"})
+    book.add_order({**facts, "order_id": "2", "client_order_id": "b", "status": "cancelled"})
+    assert len(other.get_orders_by_time(0)) == 2
+    late = {"order_id": "1", "filled": 1.0, "status": "filled", "average_price": 1.0, "fee": 0, "fee_currency": ""}
+    record = book.find("1")
+    assert record is not None
+    with book.writing():
+        book.apply(record, late, "sync")
+    assert [order["filled"] for order in other.get_orders_by_time(0)] == [1.0, 0.0]
+    book.close(), other.close()
+
+
+def test_an_order_that_has_no_number_yet_is_cancelled_by_our_id_and_no_other(venue: FakeVenue) -> None:
+    other = venue.add(client_order_id="other")
+    venue.failing["place_limit_order"] = ("TIMEOUT", "unknown")
+    hands = clock.ManualClock(time.time())
+    with clock.use(hands):
+        executor = default_executor()
+        order = {"amount": 1, "price": 100, "timeout": 1, "client_order_id": other["order_id"]}
+        executor.execute_signal("fake", SWAP, buy(**order))
+        hands.advance(5)
+        executor.poll_deadlines()
+    assert venue.orders[other["order_id"]]["status"] == "open"
+
+
+# -- outcomes
+
+
+def test_a_sync_leaves_the_order_of_a_waiting_key_to_that_key(venue: FakeVenue) -> None:
+    executor, signal = default_executor(), buy(amount=1, price=100, key="k")
+    venue.raising["place_limit_order"] = KeyboardInterrupt()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        executor.execute_signal("fake", SWAP, signal)
+    venue.raising.clear()
+    executor.sync()
+    assert executor.execute_signal("fake", SWAP, signal)["success"]
+    assert [order["status"] for order in venue.orders.values()] == ["open"]
+
+
+def test_a_failed_answer_does_not_undo_what_is_known(venue: FakeVenue) -> None:
+    def place(symbol: str, side: str, amount: Any, price: Any, **options: Any) -> Any:
+        venue.fill(venue.add(symbol, side, amount=float(amount), client_order_id=options["client_order_id"]))
+        default_manager().update_order_status("fake", options["client_order_id"])
+        return fail("TIMEOUT", "no answer", "unknown")
+
+    venue.then("place_limit_order", place)
+    answer = place_order("fake", SWAP, "buy", "limit", 1, 100)
+    order = default_manager().get_order(answer["client_order_id"])
+    assert order is not None
+    assert order["status"] == "filled"
+    assert answer["status"] == "filled"
+
+
+def test_an_order_written_off_comes_back_where_the_venue_has_it(venue: FakeVenue) -> None:
+    book = default_manager()
+    venue.then("place_limit_order", fail("TIMEOUT", "no answer", "unknown"))
+    answer = place_order("fake", SWAP, "buy", "limit", 1, 100)
+    assert book.update_order_status("fake", answer["client_order_id"])["data"]["status"] == "rejected"
+    venue.add(client_order_id=answer["client_order_id"])
+    assert book.update_order_status("fake", answer["client_order_id"])["data"]["status"] == "open"
+    assert [order["status"] for order in book.get_open_orders()] == ["open"]
+
+
+def test_the_book_may_be_loaded_anew_while_an_order_is_on_its_way(venue: FakeVenue) -> None:
+    book = default_manager()
+
+    def spoil(function: str) -> None:
+        if function == "place_limit_order":
+            with pytest.raises(ValueError), book.writing():
+                raise ValueError
+            assert [order["status"] for order in book.get_open_orders()] == ["pending"]
+
+    venue.before = spoil
+    answer = place_order("fake", SWAP, "buy", "limit", 1, 100)
+    for _ in range(2):
+        (order,) = book.get_open_orders()
+        assert (order["status"], order["order_id"]) == ("open", answer["order_id"])
+        assert book.get_orders_by_time(0) == [order]
+        book.close()
+
+
+def test_one_process_at_a_time_sends_an_order_again(venue: FakeVenue, monkeypatch: pytest.MonkeyPatch) -> None:
+    books = [default_manager(), OrderManager()]
+    venue.raising["place_limit_order"] = KeyboardInterrupt()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        place_order("fake", SWAP, "buy", "limit", 1, 100)
+    monkeypatch.setattr(process, "alive", lambda owner: owner == "another")
+    monkeypatch.setattr(process, "me", lambda: "another")
+    (record,) = books[0].open_records()
+    assert books[0].journal_resend(record)
+    monkeypatch.setattr(process, "me", lambda: "a third")
+    monkeypatch.setattr(order_manager, "_in_flight", set())
+    (same,) = books[1].open_records()
+    assert not books[1].journal_resend(same)
+    assert Verification(books[0].journal).run()["success"]
+    books[1].close()
+
+
+# -- signal files
+
+
+def line(**more: Any) -> str:
+    return json.dumps({"exchange": "paper", "symbol": SWAP, **buy(**more)})
+
+
+def test_a_line_whose_newline_follows_later_is_one_signal(tmp_path: Path) -> None:
+    path = tmp_path / "signals.jsonl"
+    source = FileSource(path, default_manager())
+    path.write_text(line())
+    first = list(source.poll())
+    with path.open("a") as stream:
+        stream.write("\n")
+    assert len(first) == 1
+    assert list(source.poll()) == []
+    restarted = list(FileSource(path, default_manager()).poll())
+    assert [entry.key for entry in restarted] == [entry.key for entry in first]
+
+
+def test_what_was_begun_in_a_file_that_was_replaced_marks_nothing_of_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "signals.jsonl"
+    path.write_text(line() + "\n" + line() + "\n")
+    source = FileSource(path, default_manager())
+    old = list(source.poll())
+    path.write_text(line(price=50000) + "\n" + line(price=50001) + "\n")
+    assert len(list(source.poll())) == 2
+    for entry in old:
+        assert entry.acknowledge is not None
+        entry.acknowledge()
+    assert len(list(FileSource(path, default_manager()).poll())) == 2
