@@ -53,7 +53,9 @@ class Executor:
         self._deadlines = Deadlines(self._timed_out)
         self._started = False
         self._start_lock = threading.Lock()
+        self._filled: set[str] = set()
         self.orders.on_deadline = self._watch
+        self.orders.on_fill = self._note_fill
 
     # -- signals
 
@@ -197,12 +199,13 @@ class Executor:
     def _protect_entry(self, entry: OrderRecord, answer: Envelope, recorded: protection.Protection, key: str) -> None:
         """Send what protects an entry, and put what came of it into the answer."""
         placed = protection.send_protection(self.orders, recorded)
+        if all(each["success"] for each in placed):
+            self._filled.discard(entry.client_order_id)
         answer["data"]["protection"] = placed
         remark = protection.remark_on(entry, placed) if answer["success"] else ""
         answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
         if key and not is_open_question(answer):
-            with self.orders.writing():
-                self.orders.journal.answer_signal(key, answer)
+            self._once.keep_answer(key, answer)
 
     def _resumed(self, records: list[OrderRecord], started: float) -> Envelope:
         """Answer a keyed signal whose orders were recorded by a process that died; protect what they filled."""
@@ -256,8 +259,12 @@ class Executor:
     def sync(self, exchange_name: str | None = None) -> list[dict[str, Any]]:
         """Bring open orders up to date with their venues, protect what filled, answer what changed."""
         changed = self.orders.sync(exchange_name)
-        for order in changed:
-            record = self.orders.find_ours(order["client_order_id"])
+        names, self._filled = self._filled, set()
+        names.update(order["client_order_id"] for order in changed)
+        for name in names:
+            record = self.orders.find_ours(name)
+            if record is not None and protection.is_lost(record):
+                record = self.orders.find_ours(protection.entry_of(record))
             if record is not None:
                 self._protect_if_wanted(record)
         return changed
@@ -282,6 +289,8 @@ class Executor:
     def _protect_if_wanted(self, record: OrderRecord) -> None:
         if protection.wants_protection(record):
             for answer in protection.protect(self.orders, record):
+                if protection.is_passing(answer):
+                    self._filled.add(record.client_order_id)
                 if not answer["success"]:
                     log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
 
@@ -299,6 +308,11 @@ class Executor:
             if record.deadline:
                 self._watch(record)
         self._started = True
+
+    def _note_fill(self, record: OrderRecord) -> None:
+        """Have the next `sync` look whether a fill is protected: another process may have noticed it, and no more."""
+        if protection.wants_protection(record):
+            self._filled.add(record.client_order_id)
 
     def _watch(self, record: OrderRecord) -> None:
         self._deadlines.add(record.deadline, record.client_order_id)
@@ -327,6 +341,7 @@ class Executor:
     def close(self) -> None:
         """End the background thread and close the store."""
         self._deadlines.stop()
+        self._started = False
         self.orders.close()
 
 

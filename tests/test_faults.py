@@ -28,6 +28,7 @@ from Execution.executor import default_executor
 from Execution.order_manager import OrderManager, default_manager
 from Execution.signals.inbox import FileSource
 from Execution.simulation import account
+from tests import children
 from tests.fakes import FakeVenue
 
 SWAP = "BTC-USDT-SWAP"
@@ -277,6 +278,98 @@ def test_asking_again_and_again_writes_nothing_new(venue: FakeVenue) -> None:
         lengths.append(len(default_manager().get_history(answer["order_id"])))
     assert lengths[0] == lengths[2]
     assert [fill["trade_id"] for fill in default_manager().get_fills(answer["order_id"])] == ["t"]
+
+
+# -- protection
+
+
+def protective() -> list[tuple[str, float]]:
+    return [(order["type"], order["amount"]) for order in paper.get_open_orders()["data"] if order["type"] != "limit"]
+
+
+def test_a_fill_that_somebody_else_noticed_is_protected() -> None:
+    answer = execute_signal("paper", SWAP, buy(price=59000, stop_loss=55000))
+    paper.set_price(SWAP, 58990, 58991, size=100)
+    assert default_manager().update_order_status("paper", answer["data"]["order_id"])["data"]["status"] == "filled"
+    default_executor().sync()
+    assert protective() == [("stop", 0.01)]
+    default_executor().sync()
+    assert protective() == [("stop", 0.01)]
+
+
+def test_what_an_entry_filled_before_it_was_cancelled_is_protected() -> None:
+    answer = execute_signal("paper", SWAP, buy(amount=0.05, price=59000, stop_loss=55000))
+    paper.set_price(SWAP, 58990, 59000, size=0.02)
+    assert cancel_order("paper", SWAP, answer["data"]["order_id"])["success"]
+    default_executor().sync()
+    assert protective() == [("stop", 0.02)]
+
+
+def test_a_stop_that_never_arrived_is_placed_again(venue: FakeVenue) -> None:
+    venue.then("place_stop_order", fail("TIMEOUT", "no answer", "unknown"))
+    assert execute_signal("fake", SWAP, buy(amount=1, stop_loss=90))["success"]
+    for _ in range(3):
+        default_executor().sync()
+    assert [order["type"] for order in venue.orders.values() if order["status"] == "open"] == ["stop"]
+
+
+def test_a_stop_is_tried_again_while_the_venue_is_down(venue: FakeVenue) -> None:
+    venue.failing["place_stop_order"] = ("VENUE_DOWN", "not_sent")
+    assert execute_signal("fake", SWAP, buy(amount=1, stop_loss=90))["success"]
+    default_executor().sync()
+    venue.failing.clear()
+    for _ in range(2):
+        default_executor().sync()
+    assert [order["type"] for order in venue.orders.values() if order["status"] == "open"] == ["stop"]
+
+
+def test_no_venue_is_asked_while_the_store_is_held(venue: FakeVenue) -> None:
+    answer = execute_signal("fake", SWAP, buy(amount=1, price=100, stop_loss=90))
+    venue.fill(venue.orders[answer["data"]["order_id"]])
+    registry.find("fake")[0].rules.clear()
+    held: list[bool] = []
+    venue.before = lambda function: held.append(default_manager().lock._is_owned())  # type: ignore[attr-defined]
+    default_executor().sync()
+    assert True not in held
+
+
+def test_an_answer_that_cannot_be_kept_is_still_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_to_keep(*_: Any) -> None:
+        raise StoreError("the disk is full")
+
+    executor, signal = default_executor(), buy(stop_loss=55000, key="k")
+    monkeypatch.setattr(executor.orders.journal, "answer_signal", fail_to_keep)
+    assert executor.execute_signal("paper", SWAP, signal)["success"]
+    monkeypatch.undo()
+    monkeypatch.setenv("PAPER_SOURCE", "fixed")
+    assert executor.execute_signal("paper", SWAP, signal)["success"]
+    assert (len(paper.get_fills()["data"]), protective()) == (1, [("stop", 0.01)])
+
+
+# -- several processes, and files that vanish
+
+
+def test_the_deadline_of_an_order_is_met_when_its_process_has_ended() -> None:
+    default_executor().start()
+    children.run(
+        "from Execution import place_order\n"
+        f"assert place_order('paper', {SWAP!r}, 'buy', 'limit', 0.01, 50000, timeout=0.2)['success']"
+    )
+    until = time.monotonic() + 10
+    while paper.get_open_orders()["data"] and time.monotonic() < until:
+        default_executor().sync()
+        time.sleep(0.02)
+    assert paper.get_open_orders()["data"] == []
+
+
+def test_a_store_that_was_removed_is_noticed(home: Path) -> None:
+    assert execute_signal("paper", SWAP, buy())["success"]
+    (home / "execution.db").unlink()
+    time.sleep(0.15)
+    answer = execute_signal("paper", SWAP, buy())
+    assert (answer["data"]["error"], answer["data"]["outcome"]) == ("STORE_FAILED", "not_sent")
+    assert execute_signal("paper", SWAP, buy())["success"]
+    assert (home / "execution.db").is_file()
 
 
 # -- limits

@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from Execution.common import process
+from Execution.common import log, process
 from Execution.common.envelope import fail
-from Execution.common.errors import Refused
+from Execution.common.errors import Refused, StoreError
 from Execution.common.journal import SignalRow, decode_answer
 from Execution.common.order import OrderRecord
 from Execution.common.types import Envelope
@@ -111,9 +111,16 @@ class Once:
                 resend(self._orders, record)
         answer = answer_resumed(records)
         if not any(record.status in ("pending", "unknown") for record in records):
+            self.keep_answer(key, answer)
+        return answer
+
+    def keep_answer(self, key: str, answer: Envelope) -> None:
+        """Keep the result of a key. Where the store fails now, the next call with it finds the orders themselves."""
+        try:
             with self._orders.writing():
                 self._orders.journal.answer_signal(key, answer)
-        return answer
+        except StoreError as error:
+            log.error(f"the answer of key {key!r:.80} could not be kept: {error}")
 
 
 def resend(orders: OrderManager, record: OrderRecord) -> None:

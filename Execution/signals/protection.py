@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from Execution import registry
 from Execution.common.envelope import failure
 from Execution.common.errors import ExecutionError
 from Execution.common.order import ZERO, OrderRecord
@@ -19,6 +20,7 @@ from Execution.order_manager import OrderManager
 from Execution.order_sender import dispatch
 
 KINDS = (("stop_loss", "stop"), ("take_profit", "take_profit"))
+_PASSING = frozenset(("CLOCK_SKEW", "RATE_LIMITED", "STORE_FAILED", "TIMEOUT", "VENUE_DOWN"))
 Protection = tuple[list[OrderRecord], list[Envelope]]
 
 
@@ -52,6 +54,7 @@ def send_protection(orders: OrderManager, protection: Protection) -> list[Envelo
 def protect(orders: OrderManager, entry: OrderRecord) -> list[Envelope]:
     """Place what protects the part of an entry that filled since it was last protected."""
     try:
+        registry.rules(entry.exchange, entry.symbol)  # asked now, and not while the store is held
         with orders.writing():
             protection = record_protection(orders, entry)
     except ExecutionError as error:
@@ -81,9 +84,24 @@ def remark_on(entry: OrderRecord, placed: list[Envelope]) -> str:
     return ""
 
 
+def is_passing(answer: Envelope) -> bool:
+    """Tell whether protection failed for a reason that may be gone when it is tried again."""
+    return not answer["success"] and answer["data"]["outcome"] == "not_sent" and answer["data"]["error"] in _PASSING
+
+
 def is_protective(record: OrderRecord) -> bool:
     """Tell whether an order protects an entry."""
     return record.options is not None and "parent" in record.options
+
+
+def is_lost(record: OrderRecord) -> bool:
+    """Tell whether a protective order provably never arrived."""
+    return is_protective(record) and record.status == "rejected" and record.outcome == "not_sent"
+
+
+def entry_of(record: OrderRecord) -> str:
+    """Answer the client_order_id of the entry that an order protects."""
+    return str((record.options or {})["parent"])
 
 
 def _next_order(orders: OrderManager, entry: OrderRecord, word: str, kind: str) -> OrderRecord | None:
