@@ -53,7 +53,9 @@ class Executor:
         self._deadlines = Deadlines(self._timed_out)
         self._started = False
         self._start_lock = threading.Lock()
+        self._filled: set[str] = set()
         self.orders.on_deadline = self._watch
+        self.orders.on_fill = self._note_fill
 
     # -- signals
 
@@ -190,6 +192,8 @@ class Executor:
     def _protect_entry(self, entry: OrderRecord, answer: Envelope, recorded: protection.Protection, key: str) -> None:
         """Send what protects an entry, and put what came of it into the answer."""
         placed = protection.send_protection(self.orders, recorded)
+        if all(each["success"] for each in placed):
+            self._filled.discard(entry.client_order_id)
         answer["data"]["protection"] = placed
         remark = protection.remark_on(entry, placed) if answer["success"] else ""
         answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
@@ -247,8 +251,12 @@ class Executor:
     def sync(self, exchange_name: str | None = None) -> list[dict[str, Any]]:
         """Bring open orders up to date with their venues, protect what filled, answer what changed."""
         changed = self.orders.sync(exchange_name)
-        for order in changed:
-            record = self.orders.find_ours(order["client_order_id"])
+        names, self._filled = self._filled, set()
+        names.update(order["client_order_id"] for order in changed)
+        for name in names:
+            record = self.orders.find_ours(name)
+            if record is not None and protection.is_lost(record):
+                record = self.orders.find_ours(record.parent)
             if record is not None:
                 self._protect_if_wanted(record)
         self._mend_protection()
@@ -274,6 +282,8 @@ class Executor:
             return []
         placed = protection.protect(self.orders, record)
         for answer in placed:
+            if protection.is_passing(answer):
+                self._filled.add(record.client_order_id)
             if not answer["success"]:
                 log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
         return placed
@@ -303,6 +313,11 @@ class Executor:
                     self._watch(record)
         self._started = True
 
+    def _note_fill(self, record: OrderRecord) -> None:
+        """Have the next `sync` look whether a fill is protected: another process may have noticed it, and no more."""
+        if protection.wants_protection(record):
+            self._filled.add(record.client_order_id)
+
     def _watch(self, record: OrderRecord) -> None:
         self._deadlines.add(record.deadline, record.client_order_id)
 
@@ -330,6 +345,7 @@ class Executor:
     def close(self) -> None:
         """End the background thread and close the store."""
         self._deadlines.stop()
+        self._started = False
         self.orders.close()
 
 

@@ -261,13 +261,12 @@ class OrderManager(Ledger):
         if record.order_id:
             arguments = {"order_id": record.order_id}
         answer = registry.call(record.exchange, "get_order_status", record.symbol, **arguments)
-        fills = self._ask_fills(record, answer)
+        fills = self.ask_fills(record, answer["data"]) if answer["success"] else []
         final = final and not answer["success"] and not record.parent and not self.is_waiting(record)
         with self.writing():
             if answer["success"]:
                 self.apply(record, answer["data"], "sync")
-                if fills:
-                    self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
+                self.keep_fills(record, fills)
             elif final and self.is_absent(record, answer):
                 self._change(record, "rejected", "resolve", outcome="not_sent", message="the venue never received it")
                 return ok(public(record), "the venue never received it")
@@ -286,11 +285,18 @@ class OrderManager(Ledger):
         row = self.journal.signal(key) if key else None
         return row is not None and row.answer is None
 
-    def _ask_fills(self, record: OrderRecord, answer: Envelope) -> list[tuple[Any, ...]]:
-        """Answer the executions of an order whose status came without them."""
-        if not answer["success"] or "fills" in answer["data"] or not answer["data"]["filled"]:
+    def keep_fills(self, record: OrderRecord, fills: list[tuple[Any, ...]]) -> None:
+        """Write down executions that the book does not have; inside `writing()`."""
+        known = {row.trade_id for row in self.journal.fills("WHERE rid = ?", (record.rid,))} if fills else set()
+        new = [fill for fill in fills if fill[0] not in known]
+        if new:
+            self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": new})
+
+    def ask_fills(self, record: OrderRecord, order: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Ask the venue for the executions of an order whose status came without them."""
+        if "fills" in order or not order["filled"]:
             return []
-        order_id = record.order_id or answer["data"]["order_id"]
+        order_id = record.order_id or order["order_id"]
         found = registry.call(record.exchange, "get_fills", record.symbol, order_id=order_id)
         return [fill_facts(fill) for fill in found["data"]] if found["success"] else []
 

@@ -27,6 +27,9 @@ class Ledger:
         self.journal = journal
         self.journal.on_events = self._take_in
         self.on_deadline: Callable[[OrderRecord], None] | None = None
+        """Told of each open order that has a deadline, whichever process sent it."""
+        self.on_fill: Callable[[OrderRecord], None] | None = None
+        """Told of each order with options of its own that filled more, whoever noticed it."""
         self._book = Book()
         self._recent: dict[str, Recent] = {}
         self._last_rid = 0
@@ -158,8 +161,6 @@ class Ledger:
         self._last_rid = record.rid = self._last_rid + 1
         self.journal.add(record, process.me(), key)
         self._enter(record)
-        if record.deadline and self.on_deadline is not None:
-            self.on_deadline(record)
 
     def _enter(self, record: OrderRecord) -> None:
         """Take an open order into memory."""
@@ -169,6 +170,8 @@ class Ledger:
         if record.status in FINAL_STATUSES:
             return
         self._book.enter(record)
+        if record.deadline and self.on_deadline is not None:
+            self.on_deadline(record)
 
     def _change(
         self,
@@ -210,6 +213,8 @@ class Ledger:
 
     def _count(self, record: OrderRecord, filled_before: Decimal, *, was_open: bool) -> None:
         """Keep the book's sums right after an order changed."""
+        if record.options is not None and record.filled != filled_before and self.on_fill is not None:
+            self.on_fill(record)
         if was_open:
             self._book.changed(record, filled_before)
             return
