@@ -51,6 +51,7 @@ class Executor:
         self.positions = position_manager or PositionManager()
         self._once = Once(self.orders)
         self._deadlines = Deadlines(self._timed_out)
+        self._mended: set[str] = set()
         self._started = False
         self._start_lock = threading.Lock()
         self._filled: set[str] = set()
@@ -294,7 +295,9 @@ class Executor:
             if record.parent:
                 resend(self.orders, record)
         for entry in self.orders.unprotected():
-            self._protect_if_wanted(entry)
+            if entry.client_order_id not in self._mended:
+                self._mended.add(entry.client_order_id)
+                self._protect_if_wanted(entry)
 
     def start(self) -> None:
         """Settle leftovers, on first use and after an outcome could not be recorded; watch deadlines."""

@@ -28,6 +28,7 @@ from Execution.drafts import is_fresh
 
 _UNSETTLED = ("pending", "unknown")
 _RECENT = 1000
+_KEY_PATIENCE = 86400.0
 _in_flight: set[str] = set()
 """client_order_ids that threads of this process are sending, whichever order manager they use."""
 
@@ -254,8 +255,8 @@ class OrderManager(Ledger):
 
         Args:
             final: whether an order that provably never arrived is written off now; False leaves it to be sent again.
-                Never written off: an order of a signal key without a result, which waits for that key to come again,
-                and one that protects an entry, which the executor sends.
+                Not written off: an order of a signal key without a result, which waits a day for that key to come
+                again, and one that protects an entry, which the executor sends.
         """
         arguments: dict[str, Any] = {"client_order_id": record.client_order_id}
         if record.order_id:
@@ -278,8 +279,8 @@ class OrderManager(Ledger):
         return bool(record.deadline) and clock.now() >= record.deadline
 
     def is_waiting(self, record: OrderRecord) -> bool:
-        """Tell whether an order belongs to a signal key without a result, and may still be sent."""
-        if self.is_late(record):
+        """Tell whether an order waits for its signal key to come again: without a result, less than a day old."""
+        if self.is_late(record) or clock.now() - record.created > _KEY_PATIENCE:
             return False
         key = self.key_of(record)
         row = self.journal.signal(key) if key else None
