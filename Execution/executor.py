@@ -51,9 +51,12 @@ class Executor:
         self.positions = position_manager or PositionManager()
         self._once = Once(self.orders)
         self._deadlines = Deadlines(self._timed_out)
+        self._mended: set[str] = set()
         self._started = False
         self._start_lock = threading.Lock()
+        self._filled: set[str] = set()
         self.orders.on_deadline = self._watch
+        self.orders.on_fill = self._note_fill
 
     # -- signals
 
@@ -101,11 +104,17 @@ class Executor:
         try:
             snapshot = self.risk.prepare(name, symbol)
             record = self.order_of(name, symbol, signal, snapshot)
-            if signal.leverage:
+            if signal.leverage and not self._is_denied(record, snapshot):
                 _set_leverage(name, symbol, signal.leverage)
         except ExecutionError as error:
             return answer_of([], [failure(error)], timing_of([started]), None)
         return self._send([record], signal, started, claim, snapshot)
+
+    def _is_denied(self, record: OrderRecord, snapshot: Snapshot) -> bool:
+        """Tell whether risk will deny an order, before anything at the venue is changed for it."""
+        with self.orders.writing():
+            verdict = self.risk.verdict(record, snapshot)
+        return not verdict.allowed and verdict.code != STATE_STALE
 
     def order_of(self, name: str, symbol: str, signal: Signal, snapshot: Snapshot) -> OrderRecord:
         """Make the order of a buy or a sell; a market order is bounded by the price collar unless it says otherwise."""
@@ -116,8 +125,12 @@ class Executor:
         read = registry.call(name, "get_positions", symbol)
         if not read["success"]:
             return answer_of([], [read], timing_of([started]), None)
-        records, dust = closing_orders(name, symbol, signal, read["data"], self.risk.limits.price_collar)
+        try:
+            records, dust = closing_orders(name, symbol, signal, read["data"], self.risk.limits.price_collar)
+        except ExecutionError as error:
+            return answer_of([], [failure(error)], timing_of([started]), None)
         if records:
+            signal.remark = "; ".join(filter(None, [signal.remark, *dust]))
             return self._send(records, signal, started, claim, self.risk.prepare(name, symbol))
         nothing = ok({}, "; ".join(["nothing to close", *dust]))
         answer = answer_of([], [nothing], timing_of([started]), None, signal.remark)
@@ -180,6 +193,8 @@ class Executor:
     def _protect_entry(self, entry: OrderRecord, answer: Envelope, recorded: protection.Protection, key: str) -> None:
         """Send what protects an entry, and put what came of it into the answer."""
         placed = protection.send_protection(self.orders, recorded)
+        if all(each["success"] for each in placed):
+            self._filled.discard(entry.client_order_id)
         answer["data"]["protection"] = placed
         remark = protection.remark_on(entry, placed) if answer["success"] else ""
         answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
@@ -210,7 +225,15 @@ class Executor:
         Signals of one symbol keep their order. One that needs more than one step (close, key, leverage, stop_loss,
         take_profit) is carried out alone, between those before and those after it.
         """
-        return execute_batch(self, batch)
+        try:
+            entries = list(batch)
+        except TypeError:
+            return [fail("INVALID_ORDER", f"signals must be a list of dicts, not {batch!r:.60}", "not_sent")]
+        try:
+            self.start()
+        except ExecutionError as error:
+            return [failure(error) for _ in entries]
+        return execute_batch(self, entries)
 
     def handle_risk_signal(self, risk_signal: Mapping[str, Any]) -> Envelope:
         """Carry out a liquidation signal: cancel every order, then close every position, of a symbol or of all.
@@ -219,7 +242,8 @@ class Executor:
             risk_signal: {"signal": "liquidate", "exchange", "symbol" (None = all), "timestamp"}.
 
         Returns:
-            Envelope around {"exchange", "symbol", "cancelled", "orders_left", "closed": answers of the closes}.
+            Envelope around {"exchange", "symbol", "cancelled", "orders_left", "closed": answers of the closes,
+            "positions_left": closing orders that were not filled}. success: no order and no position is left.
         """
         return liquidate(risk_signal, lambda name, symbol: self.execute_signal(name, symbol, {"action": "close"}))
 
@@ -228,8 +252,12 @@ class Executor:
     def sync(self, exchange_name: str | None = None) -> list[dict[str, Any]]:
         """Bring open orders up to date with their venues, protect what filled, answer what changed."""
         changed = self.orders.sync(exchange_name)
-        for order in changed:
-            record = self.orders.find_ours(order["client_order_id"])
+        names, self._filled = self._filled, set()
+        names.update(order["client_order_id"] for order in changed)
+        for name in names:
+            record = self.orders.find_ours(name)
+            if record is not None and protection.is_lost(record):
+                record = self.orders.find_ours(record.parent)
             if record is not None:
                 self._protect_if_wanted(record)
         self._mend_protection()
@@ -255,6 +283,8 @@ class Executor:
             return []
         placed = protection.protect(self.orders, record)
         for answer in placed:
+            if protection.is_passing(answer):
+                self._filled.add(record.client_order_id)
             if not answer["success"]:
                 log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
         return placed
@@ -265,7 +295,9 @@ class Executor:
             if record.parent:
                 resend(self.orders, record)
         for entry in self.orders.unprotected():
-            self._protect_if_wanted(entry)
+            if entry.client_order_id not in self._mended:
+                self._mended.add(entry.client_order_id)
+                self._protect_if_wanted(entry)
 
     def start(self) -> None:
         """Settle leftovers, on first use and after an outcome could not be recorded; watch deadlines."""
@@ -284,6 +316,11 @@ class Executor:
                     self._watch(record)
         self._started = True
 
+    def _note_fill(self, record: OrderRecord) -> None:
+        """Have the next `sync` look whether a fill is protected: another process may have noticed it, and no more."""
+        if protection.wants_protection(record):
+            self._filled.add(record.client_order_id)
+
     def _watch(self, record: OrderRecord) -> None:
         self._deadlines.add(record.deadline, record.client_order_id)
 
@@ -294,7 +331,7 @@ class Executor:
             return
         ids = {"order_id": record.order_id} if record.order_id else {"client_order_id": record.client_order_id}
         answer = canceler.cancel_order(record.exchange, record.symbol, **ids)
-        self.orders.refresh(record, final=True)
+        self.orders.refresh(record)
         self._protect_if_wanted(record)
         if record.is_open:
             log.warning(f"order {client_order_id} is past its time and still open: {answer['message']}")
@@ -311,6 +348,7 @@ class Executor:
     def close(self) -> None:
         """End the background thread and close the store."""
         self._deadlines.stop()
+        self._started = False
         self.orders.close()
 
 
@@ -349,5 +387,5 @@ def execute_signals(batch: Sequence[Mapping[str, Any]]) -> list[Envelope]:
     try:
         executor = default_executor()
     except ExecutionError as error:
-        return [failure(error) for _ in batch]
+        return [failure(error) for _ in batch or ()]
     return executor.execute_signals(batch)

@@ -28,6 +28,7 @@ from Execution.drafts import is_fresh
 
 _UNSETTLED = ("pending", "unknown")
 _RECENT = 1000
+_KEY_PATIENCE = 86400.0
 _in_flight: set[str] = set()
 """client_order_ids that threads of this process are sending, whichever order manager they use."""
 
@@ -254,36 +255,49 @@ class OrderManager(Ledger):
 
         Args:
             final: whether an order that provably never arrived is written off now; False leaves it to be sent again.
-                Never written off: an order of a signal key without a result, which waits for that key to come again,
-                and one that protects an entry, which the executor sends.
+                Not written off: an order of a signal key without a result, which waits a day for that key to come
+                again, and one that protects an entry, which the executor sends.
         """
         arguments: dict[str, Any] = {"client_order_id": record.client_order_id}
         if record.order_id:
             arguments = {"order_id": record.order_id}
         answer = registry.call(record.exchange, "get_order_status", record.symbol, **arguments)
-        fills = self._ask_fills(record, answer)
+        fills = self.ask_fills(record, answer["data"]) if answer["success"] else []
         final = final and not answer["success"] and not record.parent and not self.is_waiting(record)
         with self.writing():
             if answer["success"]:
                 self.apply(record, answer["data"], "sync")
-                if fills:
-                    self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
+                self.keep_fills(record, fills)
             elif final and self.is_absent(record, answer):
                 self._change(record, "rejected", "resolve", outcome="not_sent", message="the venue never received it")
                 return ok(public(record), "the venue never received it")
         return answer
 
+    @staticmethod
+    def is_late(record: OrderRecord) -> bool:
+        """Tell whether an order is past its time."""
+        return bool(record.deadline) and clock.now() >= record.deadline
+
     def is_waiting(self, record: OrderRecord) -> bool:
-        """Tell whether an order belongs to a signal key without a result."""
+        """Tell whether an order waits for its signal key to come again: without a result, less than a day old."""
+        if self.is_late(record) or clock.now() - record.created > _KEY_PATIENCE:
+            return False
         key = self.key_of(record)
         row = self.journal.signal(key) if key else None
         return row is not None and row.answer is None
 
-    def _ask_fills(self, record: OrderRecord, answer: Envelope) -> list[tuple[Any, ...]]:
-        """Answer the executions of an order whose status came without them."""
-        if not answer["success"] or "fills" in answer["data"] or not answer["data"]["filled"]:
+    def keep_fills(self, record: OrderRecord, fills: list[tuple[Any, ...]]) -> None:
+        """Write down executions that the book does not have; inside `writing()`."""
+        known = {row.trade_id for row in self.journal.fills("WHERE rid = ?", (record.rid,))} if fills else set()
+        new = [fill for fill in fills if fill[0] not in known]
+        if new:
+            self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": new})
+
+    def ask_fills(self, record: OrderRecord, order: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Ask the venue for the executions of an order whose status came without them."""
+        if "fills" in order or not order["filled"]:
             return []
-        order_id = record.order_id or answer["data"]["order_id"]
+        order_id = record.order_id or order["order_id"]
         found = registry.call(record.exchange, "get_fills", record.symbol, order_id=order_id)
         return [fill_facts(fill) for fill in found["data"]] if found["success"] else []
 

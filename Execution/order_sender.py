@@ -203,6 +203,8 @@ def _unrecorded(answer: Envelope, error: StoreError) -> Envelope:
 
 def send(records: Sequence[OrderRecord]) -> list[Envelope]:
     """Hand recorded orders to their venues: each venue's in order, several venues side by side."""
+    if len(records) == 1:
+        return [_send_one(records[0])]
     venues: dict[str, list[int]] = {}
     for index, record in enumerate(records):
         venues.setdefault(record.exchange, []).append(index)

@@ -11,11 +11,12 @@ from decimal import Decimal
 from typing import Any
 
 from Execution import registry
-from Execution.common import clock, settings
+from Execution.common import clock
 from Execution.common.envelope import failure
 from Execution.common.errors import ErrorCode, ExecutionError, Refused
 from Execution.common.holding import Holding, as_dict, flat, holding_of, totals, with_mark
 from Execution.common.precision import ZERO, Rules, exact, positive, round_down
+from Execution.common.risk_limits import number_or_setting
 from Execution.common.symbols import is_swap, split
 from Execution.common.types import Envelope
 from Execution.order_sender import place_order
@@ -90,7 +91,7 @@ class PositionManager:
         Returns:
             The answer of place_order.
         """
-        order_side = {"long": "buy", "short": "sell"}.get(side, "")
+        order_side = "buy" if side == "long" else "sell" if side == "short" else ""
         try:
             name, unified = _resolve(exchange_name, symbol)
             if not order_side:
@@ -261,7 +262,7 @@ def _place(name: str, symbol: str, side: str, amount: Any, price: Any, options: 
     chosen = dict(options)
     try:
         if price is None and "max_slippage" not in chosen:
-            collar = settings.optional_number("RISK_PRICE_COLLAR")
+            collar = number_or_setting("price_collar", None)
             chosen |= {} if collar is None else {"max_slippage": collar}
         return place_order(name, symbol, side, kind, amount, price, **chosen)
     except ExecutionError as error:

@@ -86,6 +86,13 @@ def copy_home(template: Path, home: Path) -> Path:
     return home
 
 
+def _existing(name: str) -> str:
+    """Answer the path of a file of the package; one that was moved would have no steps, and nobody would know."""
+    path = PACKAGE / name
+    assert path.is_file(), f"{path} is no file"
+    return str(path)
+
+
 class Steps:
     """Which lines count as steps: all of some files, and within others those of some functions."""
 

@@ -9,14 +9,26 @@ from typing import Any
 
 import pytest
 
-from Execution import order_manager, place_order, registry
+from Execution import (
+    PositionManager,
+    cancel_order,
+    cancel_orders,
+    execute_signal,
+    execute_signals,
+    order_manager,
+    place_order,
+    registry,
+)
 from Execution.common import clock, process
 from Execution.common.audit import Verification
-from Execution.common.envelope import fail
+from Execution.common.envelope import fail, ok
+from Execution.common.errors import StoreError
 from Execution.exchanges import paper
 from Execution.executor import default_executor
 from Execution.order_manager import OrderManager, default_manager
 from Execution.signals.inbox import FileSource
+from Execution.simulation import account
+from tests import children
 from tests.fakes import FakeVenue
 
 SWAP = "BTC-USDT-SWAP"
@@ -90,6 +102,23 @@ def test_an_order_that_has_no_number_yet_is_cancelled_by_our_id_and_no_other(ven
     assert venue.orders[other["order_id"]]["status"] == "open"
 
 
+def test_nobody_builds_on_a_commit_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = default_manager()
+    held: list[bool] = []
+
+    def fail_to_commit(*_: Any) -> None:
+        raise StoreError("the disk is full")
+
+    forget = book.journal._forget
+    monkeypatch.setattr(book.journal, "_forget", lambda: (held.append(book.lock._is_owned()), forget()))  # type: ignore[attr-defined]
+    monkeypatch.setattr(book.journal.database, "_finish", fail_to_commit)
+    with pytest.raises(StoreError), book.writing():
+        book.journal.note("test", {})
+    monkeypatch.undo()
+    book.journal.database.connection.execute("ROLLBACK")
+    assert held == [True]
+
+
 # -- outcomes
 
 
@@ -102,6 +131,20 @@ def test_a_sync_leaves_the_order_of_a_waiting_key_to_that_key(venue: FakeVenue) 
     executor.sync()
     assert executor.execute_signal("fake", SWAP, signal)["success"]
     assert [order["status"] for order in venue.orders.values()] == ["open"]
+
+
+def test_an_order_whose_time_is_over_is_not_sent_again(venue: FakeVenue) -> None:
+    signal = buy(amount=1, price=100, key="k", timeout=60)
+    venue.raising["place_limit_order"] = KeyboardInterrupt()  # type: ignore[assignment]
+    hands = clock.ManualClock(time.time())
+    with clock.use(hands):
+        with pytest.raises(KeyboardInterrupt):
+            default_executor().execute_signal("fake", SWAP, signal)
+        venue.raising.clear()
+        hands.advance(3600)
+        answer = default_executor().execute_signal("fake", SWAP, signal)
+    assert answer["data"]["outcome"] == "not_sent"
+    assert venue.orders == {}
 
 
 def test_a_failed_answer_does_not_undo_what_is_known(venue: FakeVenue) -> None:
@@ -161,6 +204,237 @@ def test_one_process_at_a_time_sends_an_order_again(venue: FakeVenue, monkeypatc
     assert not books[1].journal_resend(same)
     assert Verification(books[0].journal).run()["success"]
     books[1].close()
+
+
+# -- closing
+
+
+@pytest.fixture
+def spot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISK_MAX_POSITION_SIZE", "10")
+    assert paper.set_price("DOGE-USDT", "0.1", "0.1001", size=1_000_000)["success"]
+
+
+@pytest.mark.usefixtures("spot")
+def test_a_holding_that_orders_lock_is_not_called_closed() -> None:
+    assert execute_signal("paper", SPOT, buy(stop_loss=50000))["success"]
+    answer = execute_signal("paper", SPOT, {"action": "close"})
+    assert not answer["success"]
+    assert (answer["data"]["error"], answer["data"]["outcome"]) == ("INSUFFICIENT_FUNDS", "not_sent")
+
+
+@pytest.mark.usefixtures("spot")
+def test_closing_a_part_of_a_holding_tells_of_the_locked_rest() -> None:
+    assert execute_signal("paper", SPOT, buy(amount=0.02))["success"]
+    assert place_order("paper", SPOT, "sell", "limit", 0.01, 70000)["success"]
+    answer = execute_signal("paper", SPOT, {"action": "close"})
+    assert answer["success"]
+    assert "locked by open orders" in answer["message"]
+
+
+@pytest.mark.usefixtures("spot")
+def test_a_holding_worth_less_than_the_smallest_order_is_dust() -> None:
+    assert execute_signal("paper", "DOGE-USDT", buy(amount=100))["success"]
+    assert execute_signal("paper", "DOGE-USDT", {"action": "sell", "amount": 80})["success"]
+    answer = execute_signal("paper", "DOGE-USDT", {"action": "close"})
+    assert answer["success"]
+    assert answer["data"]["nothing_to_do"]
+
+
+def test_a_liquidation_that_the_market_did_not_fill_is_no_success() -> None:
+    assert execute_signal("paper", SWAP, buy(amount=0.1))["success"]
+    paper.set_price(SWAP, 60000, 60001, size=0.02)
+    signal = {"signal": "liquidate", "exchange": "paper", "symbol": None}
+    answer = default_executor().handle_risk_signal(signal)
+    assert not answer["success"]
+    assert [order["remaining"] for order in answer["data"]["positions_left"]] == [0.08]
+    paper.set_price(SWAP, 60000, 60001, size=10)
+    assert default_executor().handle_risk_signal(signal)["success"]
+
+
+# -- executions
+
+
+def test_a_cancelled_order_keeps_what_it_filled() -> None:
+    answer = place_order("paper", SWAP, "buy", "limit", 0.05, 59000)
+    paper.set_price(SWAP, 58990, 59000, size=0.02)
+    assert cancel_order("paper", SWAP, answer["order_id"])["data"]["filled"] == 0.02
+    until = time.monotonic() + 10
+    while not (fills := default_manager().get_fills(answer["order_id"])) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert [fill["amount"] for fill in fills] == [0.02]
+
+
+def test_asking_again_and_again_writes_nothing_new(venue: FakeVenue) -> None:
+    answer = place_order("fake", SWAP, "buy", "limit", 1, 100)
+    order = venue.orders[answer["order_id"]]
+    order |= {"filled": 0.4, "status": "partially_filled", "average_price": 100.0}
+    facts = {"trade_id": "t", "amount": 0.4, "price": 100.0, "fee": 0.0, "fee_currency": "USDT", "maker": True}
+    fill = {**facts, "timestamp": 1.0, **{key: order[key] for key in ("order_id", "client_order_id", "symbol", "side")}}
+    lengths = []
+    for _ in range(3):
+        venue.then("get_fills", ok([fill]))
+        default_manager().update_order_status("fake", answer["order_id"])
+        lengths.append(len(default_manager().get_history(answer["order_id"])))
+    assert lengths[0] == lengths[2]
+    assert [fill["trade_id"] for fill in default_manager().get_fills(answer["order_id"])] == ["t"]
+
+
+# -- protection
+
+
+def protective() -> list[tuple[str, float]]:
+    return [(order["type"], order["amount"]) for order in paper.get_open_orders()["data"] if order["type"] != "limit"]
+
+
+def test_a_fill_that_somebody_else_noticed_is_protected() -> None:
+    answer = execute_signal("paper", SWAP, buy(price=59000, stop_loss=55000))
+    paper.set_price(SWAP, 58990, 58991, size=100)
+    assert default_manager().update_order_status("paper", answer["data"]["order_id"])["data"]["status"] == "filled"
+    default_executor().sync()
+    assert protective() == [("stop", 0.01)]
+    default_executor().sync()
+    assert protective() == [("stop", 0.01)]
+
+
+def test_what_an_entry_filled_before_it_was_cancelled_is_protected() -> None:
+    answer = execute_signal("paper", SWAP, buy(amount=0.05, price=59000, stop_loss=55000))
+    paper.set_price(SWAP, 58990, 59000, size=0.02)
+    assert cancel_order("paper", SWAP, answer["data"]["order_id"])["success"]
+    default_executor().sync()
+    assert protective() == [("stop", 0.02)]
+
+
+def test_a_stop_that_never_arrived_is_placed_again(venue: FakeVenue) -> None:
+    venue.then("place_stop_order", fail("TIMEOUT", "no answer", "unknown"))
+    assert execute_signal("fake", SWAP, buy(amount=1, stop_loss=90))["success"]
+    for _ in range(3):
+        default_executor().sync()
+    assert [order["type"] for order in venue.orders.values() if order["status"] == "open"] == ["stop"]
+
+
+def test_a_stop_is_tried_again_while_the_venue_is_down(venue: FakeVenue) -> None:
+    venue.failing["place_stop_order"] = ("VENUE_DOWN", "not_sent")
+    assert execute_signal("fake", SWAP, buy(amount=1, stop_loss=90))["success"]
+    default_executor().sync()
+    venue.failing.clear()
+    for _ in range(2):
+        default_executor().sync()
+    assert [order["type"] for order in venue.orders.values() if order["status"] == "open"] == ["stop"]
+
+
+def test_no_venue_is_asked_while_the_store_is_held(venue: FakeVenue) -> None:
+    answer = execute_signal("fake", SWAP, buy(amount=1, price=100, stop_loss=90))
+    venue.fill(venue.orders[answer["data"]["order_id"]])
+    registry.find("fake")[0].rules.clear()
+    held: list[bool] = []
+    venue.before = lambda function: held.append(default_manager().lock._is_owned())  # type: ignore[attr-defined]
+    default_executor().sync()
+    assert True not in held
+
+
+def test_an_answer_that_cannot_be_kept_is_still_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_to_keep(*_: Any) -> None:
+        raise StoreError("the disk is full")
+
+    executor, signal = default_executor(), buy(stop_loss=55000, key="k")
+    monkeypatch.setattr(executor.orders.journal, "answer_signal", fail_to_keep)
+    assert executor.execute_signal("paper", SWAP, signal)["success"]
+    monkeypatch.undo()
+    monkeypatch.setenv("PAPER_SOURCE", "fixed")
+    assert executor.execute_signal("paper", SWAP, signal)["success"]
+    assert (len(paper.get_fills()["data"]), protective()) == (1, [("stop", 0.01)])
+
+
+# -- several processes, and files that vanish
+
+
+def test_the_deadline_of_an_order_is_met_when_its_process_has_ended() -> None:
+    default_executor().start()
+    children.run(
+        "from Execution import place_order\n"
+        f"assert place_order('paper', {SWAP!r}, 'buy', 'limit', 0.01, 50000, timeout=0.2)['success']"
+    )
+    until = time.monotonic() + 10
+    while paper.get_open_orders()["data"] and time.monotonic() < until:
+        default_executor().sync()
+        time.sleep(0.02)
+    assert paper.get_open_orders()["data"] == []
+
+
+def test_a_store_that_was_removed_is_noticed(home: Path) -> None:
+    assert execute_signal("paper", SWAP, buy())["success"]
+    (home / "execution.db").unlink()
+    time.sleep(0.15)
+    answer = execute_signal("paper", SWAP, buy())
+    assert (answer["data"]["error"], answer["data"]["outcome"]) == ("STORE_FAILED", "not_sent")
+    assert execute_signal("paper", SWAP, buy())["success"]
+    assert (home / "execution.db").is_file()
+
+
+# -- limits
+
+
+def test_a_leg_is_as_large_as_its_own_orders_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPER_POSITION_MODE", "hedge")
+    account.forget()
+    assert paper.set_price(SWAP, 60000, 60001, size=100)["success"]
+    for _ in range(3):
+        execute_signal("paper", SWAP, buy(amount=0.1))
+        execute_signal("paper", SWAP, {"action": "sell", "amount": 0.1})
+    assert {p["side"]: p["size"] for p in paper.get_positions(SWAP)["data"]} == {"long": 0.1, "short": 0.1}
+
+
+def test_the_leverage_limit_is_for_the_leverage_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISK_MAX_LEVERAGE", "3")
+    answer = execute_signal("paper", SWAP, buy(leverage=50))
+    assert answer["data"]["rule"] == "LEVERAGE"
+    assert execute_signal("paper", SWAP, buy(leverage=2))["success"]
+    assert paper.get_positions(SWAP)["data"][0]["leverage"] == 2
+    execute_signal("paper", SWAP, buy(leverage=50))
+    assert paper.get_positions(SWAP)["data"][0]["leverage"] == 2
+
+
+def test_an_old_order_taken_into_the_book_hides_no_new_one_from_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISK_MAX_ORDERS_PER_DAY", "3")
+    for _ in range(3):
+        assert execute_signal("paper", SWAP, buy(price=50000))["success"]
+    old = {"exchange": "paper", "symbol": SWAP, "side": "buy", "type": "limit", "amount": 1, "price": 1}
+    when = time.time() - 100_000
+    assert default_manager().add_order({**old, "order_id": "x", "status": "filled", "timestamp": when})["success"]
+    assert execute_signal("paper", SWAP, buy(price=50000))["data"]["rule"] == "ORDERS_PER_DAY"
+
+
+# -- the border
+
+
+def test_a_batch_settles_first_what_a_process_that_died_left(venue: FakeVenue) -> None:
+    venue.raising["place_limit_order"] = KeyboardInterrupt()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        place_order("fake", SWAP, "buy", "limit", 1, 100)
+    assert execute_signals([{"exchange": "paper", "symbol": SWAP, **buy()}])[0]["success"]
+    assert [order["status"] for order in default_manager().get_orders_by_symbol("fake", SWAP)] == ["rejected"]
+
+
+@pytest.mark.parametrize("batch", [None, 5])
+def test_what_is_no_batch_is_answered(batch: Any) -> None:
+    (answer,) = execute_signals(batch)
+    assert answer["data"]["error"] == "INVALID_ORDER"
+
+
+def test_one_id_is_not_the_list_of_its_characters() -> None:
+    ids = [place_order("paper", SWAP, "buy", "limit", 0.01, 50000)["order_id"] for _ in range(12)]
+    assert cancel_orders("paper", ids[-1], symbol=SWAP)["data"]["cancelled"] == [ids[-1]]
+    assert len(paper.get_open_orders()["data"]) == 11
+
+
+def test_a_side_of_any_kind_is_answered() -> None:
+    assert not PositionManager().increase_position("paper", SWAP, [], 1)["success"]  # type: ignore[arg-type]
+
+
+def test_a_collar_without_end_is_no_collar_for_positions_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISK_PRICE_COLLAR", "inf")
+    assert PositionManager().increase_position("paper", SWAP, "long", 0.01)["success"]
 
 
 # -- signal files

@@ -112,7 +112,7 @@ def test_a_fill_after_the_cancel_is_booked(book: OrderManager) -> None:
     assert (record.status, record.filled) == ("cancelled", Decimal("0.006"))
     assert apply(book, record, seen("filled", 0.01))
     assert book.get_order("a1")["status"] == "filled"
-    assert book.net_filled("paper")[1] == {SYMBOL: Decimal("0.01")}
+    assert book.net_filled("paper")[1][SYMBOL] == Decimal("0.01")
 
 
 def test_fills_are_stored_once_by_trade_id(book: OrderManager) -> None:

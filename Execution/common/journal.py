@@ -112,22 +112,24 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write and commit; nothing of the block is kept where it raised or the store fails."""
-        self._depth = max(0, self._depth - 1)
-        try:
-            if kind is None and self._depth == 0:
-                self._flush(self.database.connection)
-        except BaseException as fault:
-            self._forget()
-            self.database.__exit__(type(fault), fault, fault.__traceback__)
-            raise
-        if kind is not None:
-            self._forget()
-            self._spoiled = True
-        try:
-            self.database.__exit__(kind, error, trace)
-        except BaseException:
-            self._forget()
-            raise
+        # Held over the commit: nobody may build on what is in memory before a commit that failed is forgotten.
+        with self.lock:
+            self._depth = max(0, self._depth - 1)
+            try:
+                if kind is None and self._depth == 0:
+                    self._flush(self.database.connection)
+            except BaseException as fault:
+                self._forget()
+                self.database.__exit__(type(fault), fault, fault.__traceback__)
+                raise
+            if kind is not None:
+                self._forget()
+                self._spoiled = True
+            try:
+                self.database.__exit__(kind, error, trace)
+            except BaseException:
+                self._forget()
+                raise
 
     def append(self, kind: str, rid: int, body: bytes, time: float) -> None:
         """Add an event to the chain."""
@@ -228,6 +230,8 @@ class Journal:
         if row[0] == self._sequence and row[1] == self._head:
             return
         before, (self._sequence, self._head) = self._sequence, row
+        if before >= row[0]:
+            before = -1  # not what this process wrote or saw: an older copy of the file was put in its place
         if self.on_events is not None:
             try:
                 self.on_events(self.events(before) if before >= 0 else None)

@@ -22,6 +22,7 @@ from Execution.common.errors import StoreError, StoreLocked, StoreTooNew
 
 _PAGE_SIZE = 2048
 _CHECKPOINT_PAGES = 20_000
+_CHECK_FILE_EVERY = 0.1
 _APPLICATION_ID = 0x45584543
 _FORK_PATIENCE = 10.0
 _COURTESY = 0.005
@@ -58,6 +59,8 @@ class Database:
         self._timeout = timeout
         self._page_size = page_size
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._checked = 0.0
         self._forked: list[sqlite3.Connection] = []
         self._depth = 0
         self.after_fork: Callable[[], None] | None = None
@@ -76,6 +79,8 @@ class Database:
             time.sleep(_COURTESY)
         self.lock.acquire()
         try:
+            if self._depth == 0:
+                self._check_file()
             connection = self.connection
             if self._depth == 0:
                 connection.execute("BEGIN IMMEDIATE")
@@ -147,6 +152,17 @@ class Database:
             return StoreError(f"the store {self.path} is damaged ({text}); move it away and restore a copy")
         return StoreError(f"the store {self.path} failed: {text}")
 
+    def _check_file(self) -> None:
+        """Refuse, once, to go on writing into a file that is no longer at its path: nobody would ever read it."""
+        now = time.monotonic()
+        if self._connection is None or self._file is None or now - self._checked < _CHECK_FILE_EVERY:
+            return
+        self._checked = now
+        if _identity(self.path) != self._file:
+            self._connection.close()
+            self._connection = None
+            raise StoreError(f"the store {self.path} was removed or replaced while it was open; nothing was written")
+
     def _open(self) -> sqlite3.Connection:
         if self.path in _torn:
             raise StoreError(
@@ -171,6 +187,7 @@ class Database:
         except BaseException:
             connection.close()
             raise
+        self._file = _identity(self.path)
         return connection
 
     def _create_private(self) -> None:
@@ -255,6 +272,15 @@ class Database:
         self._depth = 0
         if self.after_fork is not None:
             self.after_fork()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Answer which file is at a path; None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # a Path costs more than the question
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _refuse(path: Path, reason: str) -> None:

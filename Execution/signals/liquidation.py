@@ -31,13 +31,23 @@ def liquidate(risk_signal: Mapping[str, Any], close: Close) -> Envelope:
         "cancelled": cancelled["cancelled_count"],
         "orders_left": cancelled["data"].get("left", []),
         "closed": closed,
+        "positions_left": _left_of(closed),
     }
     bad = [answer for answer in closed if not answer["success"]]
+    if data["positions_left"]:
+        rest = "; ".join(f"{left['remaining']} {left['symbol']} was not filled" for left in data["positions_left"])
+        bad.append(fail("VENUE_REJECTED", rest, "rejected"))
     if cancelled["success"] and not bad:
         return ok(data, f"{data['cancelled']} orders cancelled, {len(closed)} positions closed")
     words = [*([] if cancelled["success"] else [cancelled["message"]]), *(answer["message"] for answer in bad)]
     facts = bad[0]["data"] if bad else cancelled["data"]
     return fail(facts.get("error", "VENUE_REJECTED"), "; ".join(words), facts.get("outcome", "unknown"), **data)
+
+
+def _left_of(closed: list[Envelope]) -> list[dict[str, Any]]:
+    """Answer the closing orders that ended without filling all: the market had no more, or none within the collar."""
+    orders = [order for answer in closed if answer["success"] for order in answer["data"].get("orders", ())]
+    return [order for order in orders if order["status"] != "filled"]
 
 
 def _scope(risk_signal: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -125,7 +125,7 @@ class Once:
 
 def resend(orders: OrderManager, record: OrderRecord) -> None:
     """Ask the venue for an order whose send was interrupted; send it again where it provably never arrived."""
-    seen = orders.refresh(record, final=False)
+    seen = orders.refresh(record)
     if seen["success"] or not orders.is_absent(record, seen):
         return
     if not orders.journal_resend(record):

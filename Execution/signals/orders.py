@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 from Execution import registry
 from Execution.common.errors import Refused
 from Execution.common.order import OrderRecord
-from Execution.common.precision import exact, round_down
+from Execution.common.precision import Rules, exact, round_down
 from Execution.common.risk_state import Snapshot
 from Execution.common.symbols import is_swap, split
 from Execution.common.types import AccountInfo, Position
@@ -26,9 +27,13 @@ def order_of(name: str, symbol: str, signal: Signal, snapshot: Snapshot, collar:
         Refused: INVALID_ORDER: no price to size it by, protection that would trigger at once, the instrument's rules.
     """
     reference = signal.price or signal.stop_price or snapshot.quote.mark
-    protection = {k: str(v) for k, v in (("stop_loss", signal.stop_loss), ("take_profit", signal.take_profit)) if v}
-    if protection:
+    extra: dict[str, Any] = {
+        k: str(v) for k, v in (("stop_loss", signal.stop_loss), ("take_profit", signal.take_profit)) if v
+    }
+    if extra:
         _check_protection(signal, symbol, reference)
+    if signal.leverage:
+        extra["leverage"] = signal.leverage
     draft = Draft(
         symbol=symbol,
         side=signal.action,
@@ -43,7 +48,7 @@ def order_of(name: str, symbol: str, signal: Signal, snapshot: Snapshot, collar:
         max_slippage=(signal.max_slippage or collar) if signal.order_type == "market" else None,
         timeout=signal.timeout,
         strategy=signal.strategy,
-        extra=protection or None,
+        extra=extra or None,
     )
     return prepare(name, draft, reference, checked=True)
 
@@ -87,7 +92,10 @@ def closing_orders(
     """Make the orders that close what is open: one for each leg in hedge mode.
 
     Returns:
-        (orders, a remark for each holding that is too small to sell or is locked by open orders).
+        (orders, a remark for each part of a spot holding that stays: too small to sell, or locked by open orders).
+
+    Raises:
+        Refused: INSUFFICIENT_FUNDS, where open orders lock so much of a spot holding that nothing can be sold.
     """
     orders: list[OrderRecord] = []
     remarks: list[str] = []
@@ -96,14 +104,27 @@ def closing_orders(
             continue
         rules = registry.rules(name, symbol)
         held = exact(position["size"])
-        free = held if is_swap(symbol) else min(held, _free(name, split(symbol)[0], held))
+        base = split(symbol)[0]
+        free = held if is_swap(symbol) else min(held, _free(name, base, held))
         size = round_down(free, rules.lot_size)
-        if size < rules.min_amount:
-            why = "is below the smallest order" if free == held else f"is locked by open orders but for {free}"
-            remarks.append(f"{held} {split(symbol)[0]} {why} and stays")
-        else:
+        if not _is_too_small(size, signal, position, rules):
             orders.append(_closing_order(name, position, signal, size, collar, len(orders)))
+            if free < held:
+                remarks.append(f"{held - free} {base} is locked by open orders and stays")
+        elif not _is_too_small(round_down(held, rules.lot_size), signal, position, rules):
+            words = f"{held - free} of {held} {base} is locked by open orders; cancel them first"
+            raise Refused("INSUFFICIENT_FUNDS", words)
+        else:
+            remarks.append(f"{held} {base} is below the smallest order and stays")
     return orders, remarks
+
+
+def _is_too_small(size: Decimal, signal: Signal, position: Position, rules: Rules) -> bool:
+    """Tell whether so much of a position is less than the smallest order; reduce-only ones have no least notional."""
+    if size <= 0 or size < rules.min_amount:
+        return True
+    price = signal.price or (exact(position["mark_price"]) if position["mark_price"] else None)
+    return not is_swap(rules.symbol) and price is not None and size * price < rules.min_notional
 
 
 def _free(name: str, asset: str, held: Decimal) -> Decimal:
