@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import json
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from Execution import (
     PositionManager,
+    RiskManager,
+    cancel_all_orders,
     cancel_order,
     cancel_orders,
     execute_signal,
@@ -370,6 +373,30 @@ def test_a_store_that_was_removed_is_noticed(home: Path) -> None:
     assert (answer["data"]["error"], answer["data"]["outcome"]) == ("STORE_FAILED", "not_sent")
     assert execute_signal("paper", SWAP, buy())["success"]
     assert (home / "execution.db").is_file()
+
+
+# -- the caller's decimal context
+
+
+@pytest.mark.usefixtures("spot")
+@pytest.mark.parametrize("trapping", [False, True])
+def test_the_callers_decimal_context_changes_nothing(trapping: bool) -> None:
+    with decimal.localcontext() as here:
+        here.prec, here.rounding, here.traps[decimal.Inexact] = 3, decimal.ROUND_UP, trapping
+        answer = execute_signal("paper", SWAP, {"action": "buy", "notional": "2000.77", "price": 59123.4})
+        assert answer["data"]["order"]["amount"] == 0.033
+        assert place_order("paper", SWAP, "buy", "limit", "1.2345", 50000.1)["success"]
+        assert default_manager().exposure("paper", SWAP)[0] == decimal.Decimal("1.267")
+        assert execute_signal("paper", SPOT, buy(amount="0.012345"))["success"]
+        assert PositionManager().decrease_position("paper", SPOT, "0.00123")["success"]
+        assert RiskManager().check_account_risk("paper")["metrics"]["total_equity"] == pytest.approx(99999.5, abs=1)
+        assert RiskManager().check_order_risk("paper", SWAP, "buy", "0.001", 60000.1)["allowed"]
+        assert execute_signal("paper", SPOT, {"action": "close"})["success"]
+        facts = {"symbol": SWAP, "side": "buy", "type": "limit", "amount": "1.23456789", "filled": "0.1", "price": 1}
+        assert default_manager().add_order({**facts, "order_id": "z", "exchange": "paper", "status": "open"})["success"]
+        assert default_manager().get_order("z")["remaining"] == 1.13456789  # type: ignore[index]
+        assert cancel_all_orders("paper")["success"]
+        assert decimal.getcontext().prec == 3
 
 
 # -- limits

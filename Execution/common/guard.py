@@ -14,7 +14,7 @@ from typing import Any, cast
 from Execution.common import log, settings
 from Execution.common.envelope import fail, failure
 from Execution.common.errors import ERROR_CODES, OUTCOMES, ExecutionError, Outcome
-from Execution.common.precision import Rules
+from Execution.common.precision import Rules, exactly
 from Execution.common.resilience import Breaker, Budget, Limit, backoff
 from Execution.common.types import STATUSES, VENUE_FUNCTIONS, Envelope, Exchange
 
@@ -172,6 +172,7 @@ def _stop(
     return None
 
 
+@exactly
 def _once(
     venue: Venue,
     account: str,

@@ -22,7 +22,7 @@ from typing import Any, ParamSpec, cast
 from Execution.common import clock, symbols
 from Execution.common.envelope import failure, ok
 from Execution.common.errors import ExecutionError, Refused
-from Execution.common.precision import Rules, number_of, positive, round_down
+from Execution.common.precision import Rules, exactly, number_of, positive, round_down
 from Execution.common.types import CancelAll, Envelope, OrderArgs, Position
 from Execution.matching import model
 from Execution.simulation import desk, forms, sources
@@ -70,6 +70,7 @@ def _answers(function: Callable[P, Envelope]) -> Callable[P, Envelope]:
     """Turn refusals into answers."""
 
     @wraps(function)
+    @exactly
     def call(*args: P.args, **kwargs: P.kwargs) -> Envelope:
         try:
             return function(*args, **kwargs)
@@ -194,6 +195,7 @@ def _placed(account: PaperAccount, request: model.Request) -> Envelope:
     return ok(parse_order(order, fills), account.source.remark)
 
 
+@exactly
 def place_orders(orders: list[OrderArgs]) -> list[Envelope]:
     """Place several orders in one transaction: an answer for each, in their order; a refused one stops no other."""
     built = [_build(order) for order in orders]
