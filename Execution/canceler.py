@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from Execution import registry
 from Execution.common import log, settings
 from Execution.common.envelope import fail, failure
 from Execution.common.errors import ExecutionError, Refused
+from Execution.common.store import on_fork
 from Execution.common.sweep import Sweep, cancel_one, side_by_side, sweep
 from Execution.common.types import Envelope, Order
 from Execution.order_manager import OrderManager, default_manager
@@ -266,11 +268,48 @@ def _lost(fault: Exception | None) -> dict[str, Any]:
 # -- our book
 
 
-def _tell(ended: Mapping[str, list[Order] | None], patience: float = _TELL_SECONDS) -> None:
+Ended = Mapping[str, list[Order] | None]
+
+
+class _Teller:
+    """One thread that writes into the book, so that a book which is stuck holds up nobody's cancel."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[tuple[Ended, threading.Event]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def tell(self, ended: Ended, patience: float) -> None:
+        """Have it written down; wait for that as long as patience lasts."""
+        done = threading.Event()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="tell-book", daemon=True)
+                self._thread.start()
+        self._waiting.put((ended, done))
+        done.wait(max(0.0, patience))
+
+    def _work(self) -> None:
+        while True:
+            ended, done = self._waiting.get()
+            _write_down(ended)
+            done.set()
+
+
+_teller = _Teller()
+
+
+def _new_teller() -> None:
+    global _teller
+    _teller = _Teller()
+
+
+on_fork(_new_teller)
+
+
+def _tell(ended: Ended, patience: float = _TELL_SECONDS) -> None:
     """Bring our book up to date, for a moment: with these orders, or (None) by asking for all that it holds open."""
-    thread = threading.Thread(target=_write_down, args=(ended,), name="tell-book", daemon=True)
-    thread.start()
-    thread.join(max(0.0, min(patience, _TELL_SECONDS)))
+    _teller.tell(ended, min(patience, _TELL_SECONDS))
 
 
 def _write_down(ended: Mapping[str, list[Order] | None]) -> None:

@@ -52,6 +52,7 @@ class Executor:
         self.positions = position_manager or PositionManager()
         self._once = Once(self.orders)
         self._deadlines = Deadlines(self._timed_out)
+        self._mended: set[str] = set()
         self._started = False
         self._start_lock = threading.Lock()
         self._filled: set[str] = set()
@@ -177,18 +178,11 @@ class Executor:
         if tries > 1 and _is_stale(verdicts):
             fresh = self.risk.prepare(records[0].exchange, records[0].symbol)
             return self._send(records, signal, started, None, fresh, tries - 1)
-        if self.look_again(replies) or not answers:
+        if not answers or any(reply["data"].get("recorded") is False for reply in replies):
             return answer_of(records, replies, timing_of(marks), verdicts[0] if verdicts else None, signal.remark)
         if guarded:
             self._protect_entry(records[0], answers[0], guarded[0], signal.key)
         return answers[0]
-
-    def look_again(self, replies: Sequence[Envelope]) -> bool:
-        """Tell whether an outcome could not be recorded; the next call then begins by asking the venue."""
-        lost = any(reply["data"].get("recorded") is False for reply in replies)
-        if lost:
-            self._started = False
-        return lost
 
     def deny(self, record: OrderRecord, verdict: Verdict) -> Envelope:
         """Refuse by risk, and leave a trace in the journal; inside its transaction."""
@@ -207,17 +201,16 @@ class Executor:
         remark = protection.remark_on(entry, placed) if answer["success"] else ""
         answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
         if key and not is_open_question(answer):
-            self._once.keep_answer(key, answer)
+            self._once.keep(key, answer)
 
     def _resumed(self, records: list[OrderRecord], started: float) -> Envelope:
         """Answer a keyed signal whose orders were recorded by a process that died; protect what they filled."""
         replies = [reply_of(record) for record in records]
         answer = answer_of(records, replies, timing_of([started]), None, "resumed after an interruption")
         if protection.wants_protection(records[0]):
-            refused = [reply for reply in protection.protect(self.orders, records[0]) if not reply["success"]]
-            placed = [reply_of(record) for record in protection.orders_of(self.orders, records[0])]
-            answer["data"]["protection"] = placed + refused
-            remark = protection.remark_on(records[0], placed + refused)
+            standing = protection.standing(self.orders, records[0])
+            answer["data"]["protection"] = placed = standing + self._protect_if_wanted(records[0])
+            remark = protection.remark_on(records[0], placed) if answer["success"] else ""
             answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
         return answer
 
@@ -268,9 +261,10 @@ class Executor:
         for name in names:
             record = self.orders.find_ours(name)
             if record is not None and protection.is_lost(record):
-                record = self.orders.find_ours(protection.entry_of(record))
+                record = self.orders.find_ours(record.parent)
             if record is not None:
                 self._protect_if_wanted(record)
+        self._mend_protection()
         return changed
 
     def recover(self) -> list[dict[str, Any]]:
@@ -279,38 +273,51 @@ class Executor:
         One that provably never arrived is written off; one of a signal key waits for that key to come again, and one
         that protects an entry is sent now.
         """
-        settled = []
-        for record in self.orders.leftovers():
-            if protection.is_protective(record):
-                resend(self.orders, record)
-            else:
+        leftovers = self.orders.leftovers()
+        for record in leftovers:
+            if not record.parent:
                 self.orders.refresh(record)
-            if record.status not in ("pending", "unknown"):
                 self._protect_if_wanted(record)
-                settled.append(public(record))
-        return settled
+        self.orders.journal.project()
+        self._mend_protection()
+        return [public(record) for record in leftovers if record.status not in ("pending", "unknown")]
 
-    def _protect_if_wanted(self, record: OrderRecord) -> None:
-        if protection.wants_protection(record):
-            for answer in protection.protect(self.orders, record):
-                if protection.is_passing(answer):
-                    self._filled.add(record.client_order_id)
-                if not answer["success"]:
-                    log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
+    def _protect_if_wanted(self, record: OrderRecord) -> list[Envelope]:
+        if not protection.wants_protection(record):
+            return []
+        placed = protection.protect(self.orders, record)
+        for answer in placed:
+            if protection.is_passing(answer):
+                self._filled.add(record.client_order_id)
+            if not answer["success"]:
+                log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
+        return placed
+
+    def _mend_protection(self) -> None:
+        """Send protective orders that were recorded only, and protect entries whose fill nobody answered."""
+        for record in self.orders.leftovers():
+            if record.parent:
+                resend(self.orders, record)
+        for entry in self.orders.unprotected():
+            if entry.client_order_id not in self._mended:
+                self._mended.add(entry.client_order_id)
+                self._protect_if_wanted(entry)
 
     def start(self) -> None:
-        """On first use: settle leftovers, and watch the deadlines of orders that are open."""
-        if not self._started:
+        """Settle leftovers, on first use and after an outcome could not be recorded; watch deadlines."""
+        if not self._started or self.orders.has_abandoned:
             with self._start_lock:
                 self._start_once()
 
     def _start_once(self) -> None:
-        if self._started:
+        if self._started and not self.orders.has_abandoned:
             return
         self.recover()
-        for record in self.orders.open_records():
-            if record.deadline:
-                self._watch(record)
+        self.orders.has_abandoned = False
+        if not self._started:
+            for record in self.orders.open_records():
+                if record.deadline:
+                    self._watch(record)
         self._started = True
 
     def _note_fill(self, record: OrderRecord) -> None:

@@ -20,13 +20,15 @@ from Execution.common.errors import ExecutionError, Refused
 from Execution.common.journal import Journal, decode_event
 from Execution.common.journal_rows import fill_facts, public_fill
 from Execution.common.ledger import Ledger
-from Execution.common.order import ZERO, OrderRecord, is_legal, public, terms_of
+from Execution.common.order import PROTECTION, ZERO, OrderRecord, is_legal, public, terms_of
 from Execution.common.precision import exact, positive
 from Execution.common.store import on_fork
 from Execution.common.types import ORDER_TYPES, SIDES, STATUSES, Envelope
 from Execution.drafts import is_fresh
 
 _UNSETTLED = ("pending", "unknown")
+_RECENT = 1000
+_KEY_PATIENCE = 86400.0
 _in_flight: set[str] = set()
 """client_order_ids that threads of this process are sending, whichever order manager they use."""
 
@@ -54,6 +56,8 @@ class OrderManager(Ledger):
                 timeout=settings.number("EXECUTION_STORE_TIMEOUT") if timeout is None else timeout,
             )
         )
+        self.has_abandoned = False
+        """Whether this process left orders without an outcome, so that the next call looks after them."""
 
     # -- what users were promised
 
@@ -198,7 +202,8 @@ class OrderManager(Ledger):
         return True
 
     def abandon(self, records: Iterable[OrderRecord]) -> None:
-        """Leave orders whose outcome could not be written down to the resolver."""
+        """Leave orders whose outcome could not be written down to whoever recovers next."""
+        self.has_abandoned = True
         for record in records:
             _in_flight.discard(record.client_order_id)
 
@@ -250,14 +255,15 @@ class OrderManager(Ledger):
 
         Args:
             final: whether an order that provably never arrived is written off now; False leaves it to be sent again.
-                One of a signal key without a result is never written off: the next call with that key decides.
+                Not written off: an order of a signal key without a result, which waits a day for that key to come
+                again, and one that protects an entry, which the executor sends.
         """
         arguments: dict[str, Any] = {"client_order_id": record.client_order_id}
         if record.order_id:
             arguments = {"order_id": record.order_id}
         answer = registry.call(record.exchange, "get_order_status", record.symbol, **arguments)
         fills = self.ask_fills(record, answer["data"]) if answer["success"] else []
-        final = final and not answer["success"] and not self.is_waiting(record)
+        final = final and not answer["success"] and not record.parent and not self.is_waiting(record)
         with self.writing():
             if answer["success"]:
                 self.apply(record, answer["data"], "sync")
@@ -273,8 +279,8 @@ class OrderManager(Ledger):
         return bool(record.deadline) and clock.now() >= record.deadline
 
     def is_waiting(self, record: OrderRecord) -> bool:
-        """Tell whether an order belongs to a signal key without a result, and may still be sent."""
-        if self.is_late(record):
+        """Tell whether an order waits for its signal key to come again: without a result, less than a day old."""
+        if self.is_late(record) or clock.now() - record.created > _KEY_PATIENCE:
             return False
         key = self.key_of(record)
         row = self.journal.signal(key) if key else None
@@ -345,12 +351,30 @@ class OrderManager(Ledger):
             records = list(self._book.orders.values())
         return [r for r in records if r.status == "unknown" or (r.status == "pending" and self._is_orphan(r))]
 
+    def unprotected(self) -> list[OrderRecord]:
+        """Answer entries that filled with nothing recorded to protect them, though they were given a stop or a target.
+
+        That is what is left where the process that learned of the fill died, or was not an executor's. Only the newest
+        orders are looked at, as the table has them.
+        """
+        lacks = (
+            "(instr(CAST(options AS TEXT), '\"{}\":') AND NOT EXISTS "
+            "(SELECT 1 FROM orders child WHERE child.client_order_id = orders.client_order_id || '{}0'))"
+        )
+        where = " OR ".join(lacks.format(word, kind[0]) for word, kind in PROTECTION)
+        found = self.journal.orders(f"WHERE rid > ? AND filled != '0' AND ({where})", (self._last_rid - _RECENT,))
+        return [self._live(record) for record in found if not self._is_anothers(record)]
+
     def _is_orphan(self, record: OrderRecord) -> bool:
         """Tell whether nobody alive is sending an order that is recorded and has no outcome."""
         if record.client_order_id in _in_flight:
             return False
+        return not self._is_anothers(record)
+
+    def _is_anothers(self, record: OrderRecord) -> bool:
+        """Tell whether the process that recorded an order is another one and alive."""
         owner = self.journal.owner_of(record.rid)
-        return owner == process.me() or not process.alive(owner)
+        return owner != process.me() and process.alive(owner)
 
     def _select(self, where: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
         self.journal.project()

@@ -130,9 +130,17 @@ def submit(
     return settle(manager, records, [a for a in answers if a is not None], leaving, after)
 
 
-def dispatch(manager: OrderManager, records: Sequence[OrderRecord]) -> list[Envelope]:
-    """Send orders that are recorded, and record the outcomes in one commit."""
-    return settle(manager, records, _send(manager, records), range(len(records)))
+def dispatch(manager: OrderManager, records: Sequence[OrderRecord], *, again: bool = False) -> list[Envelope]:
+    """Send orders that are recorded, and record the outcomes in one commit.
+
+    Args:
+        again: they were sent before and not found; one that the venue calls a duplicate now has arrived after all.
+    """
+    replies = _send(manager, records)
+    for reply in replies if again else ():
+        if not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER":
+            reply["data"]["outcome"] = "unknown"
+    return settle(manager, records, replies, range(len(records)))
 
 
 def _send(manager: OrderManager, records: Sequence[OrderRecord]) -> list[Envelope]:
@@ -195,6 +203,8 @@ def _unrecorded(answer: Envelope, error: StoreError) -> Envelope:
 
 def send(records: Sequence[OrderRecord]) -> list[Envelope]:
     """Hand recorded orders to their venues: each venue's in order, several venues side by side."""
+    if len(records) == 1:
+        return [_send_one(records[0])]
     venues: dict[str, list[int]] = {}
     for index, record in enumerate(records):
         venues.setdefault(record.exchange, []).append(index)

@@ -97,11 +97,17 @@ class Steps:
     """Which lines count as steps: all of some files, and within others those of some functions."""
 
     def __init__(self, files: Iterable[str], functions: Iterable[tuple[str, str]] = ()) -> None:
-        self._files = {_existing(name) for name in files}
-        self._functions = {(_existing(name), function) for name, function in functions}
+        self._files = {_file(name) for name in files}
+        self._functions = {(_file(name), function) for name, function in functions}
 
     def count(self, code: Any) -> bool:
         return code.co_filename in self._files or (code.co_filename, code.co_name) in self._functions
+
+
+def _file(name: str) -> str:
+    path = PACKAGE / name
+    assert path.is_file(), path
+    return str(path)
 
 
 class die_at:

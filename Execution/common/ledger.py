@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from bisect import insort
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any
@@ -15,6 +13,7 @@ from Execution.common.book import Book
 from Execution.common.errors import StoreError
 from Execution.common.journal import Event, Journal, decode_event
 from Execution.common.order import ZERO, OrderRecord
+from Execution.common.recent import Recent
 from Execution.common.types import FINAL_STATUSES
 
 _STATE = ("status", "outcome", "order_id", "filled", "average_price", "fee", "fee_currency", "updated")
@@ -32,7 +31,7 @@ class Ledger:
         self.on_fill: Callable[[OrderRecord], None] | None = None
         """Told of each order with options of its own that filled more, whoever noticed it."""
         self._book = Book()
-        self._recent: dict[str, deque[float]] = {}
+        self._recent: dict[str, Recent] = {}
         self._last_rid = 0
 
     @property
@@ -116,12 +115,11 @@ class Ledger:
             times = self._recent.get(exchange)
             if times is None:
                 self.journal.project()
-                sql = "SELECT created FROM orders WHERE exchange = ? AND created >= ? ORDER BY created"
+                sql = "SELECT created FROM orders WHERE exchange = ? AND created >= ?"
                 rows = self.journal.database.read(sql, (exchange, min(now - now % 86400, now - 3600)))
-                times = self._recent[exchange] = deque(row[0] for row in rows)
-            while times and times[0] < min(now - now % 86400, now - 3600):
-                times.popleft()
-            return sum(1 for _ in _takewhile_since(times, since))
+                times = self._recent[exchange] = Recent(row[0] for row in rows)
+            times.drop_before(min(now - now % 86400, now - 3600))
+            return times.count_since(since)
 
     def unresolved(self, exchange: str, symbol: str) -> list[OrderRecord]:
         """Answer the orders of a symbol whose outcome is unknown."""
@@ -168,10 +166,7 @@ class Ledger:
         """Take an open order into memory."""
         times = self._recent.get(record.exchange)
         if times is not None:
-            if times and record.created < times[-1]:
-                insort(times, record.created)
-            else:
-                times.append(record.created)
+            times.add(record.created)
         if record.status in FINAL_STATUSES:
             return
         self._book.enter(record)
@@ -208,9 +203,9 @@ class Ledger:
             record.filled, record.average_price, record.fee = filled, average, fee or ZERO
             record.fee_currency = fee_currency
             body |= {"filled": filled, "average_price": average, "fee": record.fee, "fee_currency": fee_currency}
-        for name, value in (("outcome", outcome), ("error", error), ("message", message), ("owner", owner)):
-            if value:
-                body[name] = value
+        if outcome or error or message or owner:
+            words = {"outcome": outcome, "error": error, "message": message, "owner": owner}
+            body |= {name: value for name, value in words.items() if value}
         if fills:
             body["fills"] = fills
         self.journal.change(record, status, body)
@@ -311,10 +306,3 @@ def advance(record: OrderRecord, event: Event, body: Mapping[str, Any]) -> None:
         record.filled, record.fee = Decimal(body["filled"]), Decimal(body["fee"])
         record.average_price = None if average is None else Decimal(average)
         record.fee_currency = body["fee_currency"]
-
-
-def _takewhile_since(times: deque[float], since: float) -> Iterator[float]:
-    for moment in reversed(times):
-        if moment < since:
-            return
-        yield moment

@@ -11,6 +11,8 @@ from Execution.common.precision import OURS
 from Execution.common.types import FINAL_STATUSES, OPEN_STATUSES
 
 ZERO = Decimal(0)
+PROTECTION = (("stop_loss", "stop"), ("take_profit", "take_profit"))
+"""What an entry may be given, and the type of the order that it becomes."""
 
 TRANSITIONS: dict[str, frozenset[str]] = {
     "pending": frozenset(("open", "partially_filled", "filled", "cancelled", "rejected", "expired", "unknown")),
@@ -64,6 +66,11 @@ class OrderRecord(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     def remaining(self) -> Decimal:
         """What is not filled yet."""
         return self.amount - self.filled
+
+    @property
+    def parent(self) -> str:
+        """The client_order_id of the entry that it protects, "" where it protects none."""
+        return str(self.options.get("parent", "")) if self.options else ""
 
     @property
     def reduce_only(self) -> bool:

@@ -77,7 +77,6 @@ def _send(executor: Executor, group: list[Item], answers: list[Envelope | None])
         return None if verdict.allowed else executor.deny(record, verdict)
 
     results = submit(executor.orders, records, check=check, marks=marks)
-    executor.look_again(results)
     timing = timing_of(marks)
     verdicts += [None] * (len(group) - len(verdicts))
     for (index, record, signal, _), result, verdict in zip(group, results, verdicts, strict=True):

@@ -2,13 +2,15 @@
 
 A file holds one JSON object per line. What was carried out is remembered in the store by position, and each signal
 without a key of its own gets one from file, position and content: a loop that is killed and started again loses none
-and repeats none. Files are appended to; one that was cut and begun anew is read from its beginning.
+and repeats none. Files are appended to; one that is found shorter, or with another first line, was begun anew and is
+read from its beginning.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import queue
 import sys
 import threading
@@ -19,13 +21,18 @@ from typing import IO, Any, Protocol
 
 import msgspec
 
+from Execution.common import log
 from Execution.order_manager import OrderManager
 
 _LONGEST_LINE = 1_000_000
+_HEAD = 4096
 
 
 class Entry(msgspec.Struct):
-    """One thing to carry out. `problem` says why it cannot be read; `key` is used where the signal has none."""
+    """One thing to carry out. `problem` says why it cannot be read; `key` is used where the signal has none.
+
+    `origin` is the source object that it came from.
+    """
 
     source: str
     position: int
@@ -33,14 +40,7 @@ class Entry(msgspec.Struct):
     key: str = ""
     problem: str = ""
     acknowledge: Callable[[], None] | None = None
-
-
-class _Mark(msgspec.Struct):
-    """Where an entry of a file ends, and whether it is carried out."""
-
-    name: str
-    end: int
-    done: bool = False
+    origin: object = None
 
 
 class Source(Protocol):
@@ -84,12 +84,25 @@ class QueueSource:
             if item is None:
                 return
             self._count += 1
-            yield Entry("queue", self._count, content=item)
+            yield Entry("queue", self._count, content=item, origin=self)
 
     def give_back(self, entries: list[Entry]) -> None:
-        """Put back what was taken and not carried out, for whoever reads the queue next."""
-        for entry in entries:
-            self._items.put(entry.content)
+        """Put what was taken and not carried out back at the head, for whoever reads the queue next."""
+        given = [entry.content for entry in entries]
+        items = self._items
+        if isinstance(items, queue.Queue) and isinstance(items.queue, deque):
+            # Past `put`: the queue may be full again, and nobody is there to empty it.
+            with items.mutex:
+                items.queue.extendleft(reversed(given))
+                items.not_empty.notify(len(given))
+            return
+        while True:
+            try:
+                given.append(items.get_nowait())
+            except queue.Empty:
+                break
+        for item in given:
+            items.put(item)
 
 
 class StreamSource:
@@ -100,9 +113,9 @@ class StreamSource:
 
     def entries(self, stopping: threading.Event, follow: bool) -> Iterator[Entry]:  # noqa: ARG002
         """Yield one entry for each line, to the end of the stream."""
-        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         # Reading blocks and cannot be interrupted: a daemon thread does it, so that a stop need not wait for it.
-        threading.Thread(target=self._pump, args=(lines,), name="execution-stdin", daemon=True).start()
+        threading.Thread(target=self._pump, args=(lines.put,), name="execution-stdin", daemon=True).start()
         number = 0
         while not stopping.is_set():
             try:
@@ -115,14 +128,38 @@ class StreamSource:
             if line.strip():
                 yield read_line("stdin", number, line)
 
-    def _pump(self, lines: queue.SimpleQueue[str | None]) -> None:
+    def _pump(self, put: Callable[[bytes | None], None]) -> None:
         try:
-            for line in self._stream:
-                lines.put(line)
-        except (OSError, ValueError, UnicodeDecodeError):
-            pass
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError, AttributeError):
+            descriptor = -1
+        try:
+            if descriptor < 0:
+                for text in self._stream:
+                    put(text.encode("utf-8", "surrogatepass"))
+            else:
+                # Not through the stream: Python cannot exit while a thread waits inside its buffer.
+                _pump_descriptor(descriptor, put)
+        except (OSError, ValueError) as error:
+            log.error(f"standard input cannot be read any further: {error}")
         finally:
-            lines.put(None)
+            put(None)
+
+
+def _pump_descriptor(descriptor: int, put: Callable[[bytes | None], None]) -> None:
+    rest, skipping = b"", False
+    while data := os.read(descriptor, 1 << 16):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if not skipping:
+                put(line)
+            skipping = False
+        if len(rest) >= _LONGEST_LINE:
+            if not skipping:
+                put(rest)
+            rest, skipping = b"", True
+    if rest and not skipping:
+        put(rest)
 
 
 class FileSource:
@@ -131,9 +168,11 @@ class FileSource:
     def __init__(self, path: Path, orders: OrderManager) -> None:
         self.path = path
         self._orders = orders
+        self._beginning = ""
         self._name = ""
-        self._position = -1
-        self._open: deque[_Mark] = deque()
+        self._position = 0
+        self._was_cut = False
+        self._open: deque[list[int]] = deque()
         self._lock = threading.Lock()
 
     def entries(self, stopping: threading.Event, follow: bool) -> Iterator[Entry]:
@@ -145,65 +184,94 @@ class FileSource:
             stopping.wait(0.02)
 
     def poll(self, final: bool = False) -> Iterator[Entry]:
-        """Yield what was appended since the last look."""
+        """Yield what was appended since the last look.
+
+        Args:
+            final: there is no other look: a last line that is not complete is told of. It is read when it is.
+        """
         try:
-            with self.path.open("rb") as stream:
-                self._recognise(stream)
-                stream.seek(self._position)
-                while line := stream.readline(_LONGEST_LINE):
-                    if not line.endswith(b"\n") and not (final or _is_whole(line)) and len(line) < _LONGEST_LINE:
-                        return
-                    start, self._position = self._position, self._position + len(line)
-                    if line.strip():
-                        yield self._entry(line, start)
-                    else:
-                        self._passed(self._position)
+            stream = self.path.open("rb")
         except FileNotFoundError:
             return
+        with stream:
+            if not self._recognise(stream, final):
+                return
+            stream.seek(self._position)
+            while line := stream.readline(_LONGEST_LINE):
+                start = self._position
+                end = start + len(line)
+                if not line.endswith(b"\n") and not _is_whole(line):
+                    rest = _skip_line(stream) if len(line) >= _LONGEST_LINE else None
+                    if rest is None:
+                        if final:
+                            yield Entry(self._name, end, problem=f"the last line is not complete: {line[:120]!r}")
+                        return
+                    end += rest
+                self._position = end
+                yield from self._entries_of(line, start)
 
-    def _recognise(self, stream: IO[bytes]) -> None:
-        """Find out whether this is the file that was read before, and from where to go on."""
+    def _recognise(self, stream: IO[bytes], final: bool) -> bool:
+        """Find out whether this is the file that was read before, and from where to go on; False: too early to tell."""
         size = stream.seek(0, 2)
         stream.seek(0)
-        # Its newline may follow later: that makes no other file of it.
-        head = hashlib.sha256(stream.readline(4096).rstrip()).hexdigest()[:16]
-        name = f"{self.path.resolve()}|{head}"
-        if self._name == name and size >= self._position:
-            return
-        generation = 0
-        stored = self._orders.inbox_position(name)
-        while stored is not None and stored > size:
-            generation += 1
-            stored = self._orders.inbox_position(f"{name}|{generation}")
-        self._name = f"{name}|{generation}" if generation else name
-        self._position = stored or 0
+        first = stream.readline(_HEAD)
+        if size < self._position:
+            self._was_cut = True
+        if not (final or first.endswith(b"\n") or len(first) == _HEAD or _is_whole(first)):
+            return False
+        # The newline of the first line may follow later: that makes no other file of it.
+        beginning = f"{self.path.resolve()}|{hashlib.sha256(first.rstrip()).hexdigest()[:16]}"
+        if beginning == self._beginning and not self._was_cut:
+            return True
+        count, name, stored = self._newest(beginning)
+        if (stored or 0) > size or (self._was_cut and beginning == self._beginning):
+            name, stored = f"{beginning}|{count + 1}", 0
+            self._orders.set_inbox_position(name, 0)
+        self._beginning, self._name, self._position, self._was_cut = beginning, name, stored or 0, False
+        self._open = deque()
+        return True
 
-    def _entry(self, line: bytes, start: int) -> Entry:
-        mark = _Mark(self._name, self._position)
-        with self._lock:
-            self._open.append(mark)
-        entry = read_line(self._name, self._position, line.decode("utf-8", "replace"))
-        # The same key whether its newline was there already or not.
-        entry.key = f"inbox:{hashlib.sha256(f'{self._name}@{start}|'.encode() + line.rstrip()).hexdigest()}"
-        entry.acknowledge = lambda: self._done(mark)
-        return entry
+    def _newest(self, beginning: str) -> tuple[int, str, int | None]:
+        """Answer how often a file was begun anew with the same first line, its name since then, and its position."""
+        count, name, stored = 0, beginning, self._orders.inbox_position(beginning)
+        while (later := self._orders.inbox_position(f"{beginning}|{count + 1}")) is not None:
+            count, name, stored = count + 1, f"{beginning}|{count + 1}", later
+        return count, name, stored
 
-    def _passed(self, end: int) -> None:
+    def _entries_of(self, line: bytes, start: int) -> Iterator[Entry]:
+        name, opened = self._name, self._open
+        mark = [self._position, not line.strip()]
         with self._lock:
-            if not self._open:
+            if mark[1] and not opened:
                 return
-            self._open.append(_Mark(self._name, end, done=True))
+            opened.append(mark)
+        if mark[1]:
+            return
+        entry = read_line(name, mark[0], line)
+        # The same key whether its newline was there already or not.
+        entry.key = "inbox:" + hashlib.sha256(f"{name}@{start}|".encode() + line.rstrip()).hexdigest()
+        entry.acknowledge = lambda: self._done(mark, opened, name)
+        yield entry
 
-    def _done(self, mark: _Mark) -> None:
-        """Remember the end of the last entry before which everything is carried out, of each file it came from."""
-        reached: dict[str, int] = {}
+    def _done(self, mark: list[int], opened: deque[list[int]], name: str) -> None:
+        """Remember the end of the last entry before which everything is carried out."""
         with self._lock:
-            mark.done = True
-            while self._open and self._open[0].done:
-                ended = self._open.popleft()
-                reached[ended.name] = ended.end
-        for name, end in reached.items():
-            self._orders.set_inbox_position(name, end)
+            mark[1] = True
+            reached = -1
+            while opened and opened[0][1]:
+                reached = opened.popleft()[0]
+            if reached >= 0:
+                self._orders.set_inbox_position(name, reached)
+
+
+def _skip_line(stream: IO[bytes]) -> int | None:
+    """Read on to the end of the line; answer how many bytes that were, None where it has no end yet."""
+    count = 0
+    while part := stream.readline(_LONGEST_LINE):
+        count += len(part)
+        if part.endswith(b"\n"):
+            return count
+    return None
 
 
 class FolderSource:
@@ -219,20 +287,26 @@ class FolderSource:
     def entries(self, stopping: threading.Event, follow: bool) -> Iterator[Entry]:
         """Yield the entries of every file, file by file in the order of their names."""
         while not stopping.is_set():
-            for path in sorted(p for p in self._path.iterdir() if p.suffix in self._ENDINGS and p.is_file()):
+            for path in self._paths():
                 source = self._files.setdefault(path, FileSource(path, self._orders))
                 yield from source.poll(final=not follow)
             if not follow:
                 return
             stopping.wait(0.02)
 
+    def _paths(self) -> list[Path]:
+        try:
+            return sorted(p for p in self._path.iterdir() if p.suffix in self._ENDINGS and p.is_file())
+        except FileNotFoundError:
+            return []
 
-def read_line(source: str, position: int, line: str) -> Entry:
+
+def read_line(source: str, position: int, line: bytes) -> Entry:
     """Make an entry of a line; one that is not a JSON object says so."""
     if len(line) >= _LONGEST_LINE:
-        return Entry(source, position, problem=f"the line is longer than {_LONGEST_LINE} characters")
+        return Entry(source, position, problem=f"the line is longer than {_LONGEST_LINE} bytes")
     try:
-        content = json.loads(line, parse_constant=_refuse_constant)
+        content = json.loads(line.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         return Entry(source, position, problem=f"not JSON: {error}: {line.strip()[:120]!r}")
     if not isinstance(content, dict):

@@ -21,6 +21,7 @@ from Execution.common import log
 from Execution.common.envelope import fail, failure
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.types import Envelope
+from Execution.signals.answers import is_open_question
 from Execution.signals.inbox import Entry, QueueSource, Source, open_source
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 Report = Callable[[dict[str, Any]], None]
 
-_RETRY_STORE = 1.0
+_RETRY = 1.0
+_TRIES = 10
 
 
 class Loop:
@@ -46,6 +48,7 @@ class Loop:
     ) -> None:
         self.executor = executor
         self.stopping = threading.Event()
+        self._ended = threading.Event()
         self.counts = {"received": 0, "succeeded": 0, "failed": 0, "unreadable": 0}
         self._on_answer = on_answer
         self._sync_every = sync_every
@@ -110,12 +113,12 @@ class Loop:
             if self.stopping.is_set():
                 self._left.append(entry)
                 continue
-            answer = self._carry_out(entry)
-            while _is_store_failure(answer) and not self.stopping.is_set():
+            answer, tries = self._carry_out(entry), 1
+            while _must_try_again(entry, answer, tries) and not self.stopping.is_set():
                 log.error(f"{answer['message']}; trying again")
-                self.stopping.wait(_RETRY_STORE)
-                answer = self._carry_out(entry)
-            if _is_store_failure(answer):
+                self.stopping.wait(_RETRY)
+                answer, tries = self._carry_out(entry), tries + 1
+            if _must_try_again(entry, answer, tries):
                 self._left.append(entry)
             else:
                 self._answered(entry, answer)
@@ -140,7 +143,8 @@ class Loop:
     def _answered(self, entry: Entry, answer: Envelope) -> None:
         with self._lock:
             self.counts["succeeded" if answer["success"] else "failed"] += 1
-        if entry.acknowledge is not None:
+        if entry.acknowledge is not None and (_is_known(answer) or not _is_keyed(entry)):
+            # Else it stays with its source, and the next start asks what became of it.
             try:
                 entry.acknowledge()
             except ExecutionError as error:
@@ -150,11 +154,11 @@ class Loop:
 
     # -- between signals
 
-    def keep_house(self, done: Callable[[], bool]) -> None:
-        """Sync open orders and look after the account until the loop stops or its sources have ended."""
+    def keep_house(self) -> None:
+        """Sync open orders and look after the account until the loop stops or has ended."""
         next_sync = time.monotonic() + self._sync_every
         next_risk = time.monotonic() + self._risk_every
-        while not self.stopping.is_set() and not done():
+        while not self.stopping.is_set() and not self._ended.is_set():
             self.stopping.wait(0.02)
             self._guarded(self.executor.orders.journal.project_some)
             now = time.monotonic()
@@ -191,14 +195,37 @@ class Loop:
 
     # -- the end
 
-    def finish(self) -> list[str]:
-        """Let the workers end; answer the names of those that did not within the deadline."""
-        deadline = time.monotonic() + self._stop_timeout
+    def attend(self, readers: list[threading.Thread]) -> None:
+        """Wait until the loop is stopped, or its sources have ended and all they gave is carried out."""
+        self._wait_for(readers)
+        self._dismiss()
+        self._wait_for([thread for thread, _ in self._workers.values()])
+
+    def _wait_for(self, threads: list[threading.Thread]) -> None:
+        while not self.stopping.is_set() and any(thread.is_alive() for thread in threads):
+            self.stopping.wait(0.02)
+
+    def _dismiss(self) -> None:
         for _, inbox in self._workers.values():
             inbox.put(None)
+
+    def finish(self, threads: list[threading.Thread]) -> list[str]:
+        """Let everything end; answer the names of the exchanges that did not within the deadline.
+
+        Args:
+            threads: the readers, and who keeps the house.
+        """
+        deadline = time.monotonic() + self._stop_timeout
+        self._ended.set()
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._dismiss()
         for thread, _ in self._workers.values():
             thread.join(max(0.0, deadline - time.monotonic()))
-        return [name for name, (thread, _) in self._workers.items() if thread.is_alive()]
+        unfinished = {name: inbox for name, (thread, inbox) in self._workers.items() if thread.is_alive()}
+        for inbox in unfinished.values():
+            self._left += _rest_of(inbox)
+        return list(unfinished)
 
     @property
     def left(self) -> list[Entry]:
@@ -249,16 +276,16 @@ def run(
         threading.Thread(target=loop.read, args=(source, follow), name="execution-source", daemon=True)
         for source in opened
     ]
+    # What waits for a slow venue must not keep the loop from stopping.
+    house = threading.Thread(target=loop.keep_house, name="execution-house", daemon=True)
     with _stopped_by_signals(loop.stopping):
-        for reader in readers:
-            reader.start()
-        loop.keep_house(lambda: not any(reader.is_alive() for reader in readers))
-        for reader in readers:
-            reader.join(stop_timeout)
-        unfinished = loop.finish()
+        for thread in (house, *readers):
+            thread.start()
+        loop.attend(readers)
+        unfinished = loop.finish([*readers, house])
     for source in opened:
         if isinstance(source, QueueSource):
-            source.give_back([entry for entry in loop.left if entry.source == "queue"])
+            source.give_back([entry for entry in loop.left if entry.origin is source])
     return {**loop.counts, "left": len(loop.left), "unfinished": unfinished}
 
 
@@ -297,6 +324,32 @@ def _exchange_of(content: object) -> object:
     return name
 
 
-def _is_store_failure(answer: Envelope) -> bool:
-    """Tell whether nothing could be recorded, so that the signal must be tried again."""
-    return not answer["success"] and answer["data"].get("error") == "STORE_FAILED"
+def _must_try_again(entry: Entry, answer: Envelope, tries: int) -> bool:
+    """Tell whether a signal must be tried again: nothing could be recorded, or its key finds out what became of it."""
+    if not answer["success"] and answer["data"].get("error") == "STORE_FAILED":
+        return True
+    return tries < _TRIES and not _is_known(answer) and _is_keyed(entry)
+
+
+def _is_keyed(entry: Entry) -> bool:
+    content = entry.content
+    return (
+        isinstance(content, Mapping) and content.get("signal") != "liquidate" and bool(entry.key or content.get("key"))
+    )
+
+
+def _is_known(answer: Envelope) -> bool:
+    """Tell whether an outcome is known and recorded."""
+    orders = answer["data"].get("orders") or ()
+    return not is_open_question(answer) and all(order.get("recorded", True) for order in orders)
+
+
+def _rest_of(inbox: queue.SimpleQueue[Entry | None]) -> list[Entry]:
+    rest: list[Entry] = []
+    while True:
+        try:
+            entry = inbox.get_nowait()
+        except queue.Empty:
+            return rest
+        if entry is not None:
+            rest.append(entry)

@@ -20,7 +20,7 @@ from Execution.common.journal import SignalRow, decode_answer
 from Execution.common.order import OrderRecord
 from Execution.common.types import Envelope
 from Execution.order_manager import OrderManager
-from Execution.order_sender import send, settle
+from Execution.order_sender import dispatch
 
 _LONGEST_WAIT = 10.0
 _POLL = 0.01
@@ -111,30 +111,25 @@ class Once:
                 resend(self._orders, record)
         answer = answer_resumed(records)
         if not any(record.status in ("pending", "unknown") for record in records):
-            self.keep_answer(key, answer)
+            self.keep(key, answer)
         return answer
 
-    def keep_answer(self, key: str, answer: Envelope) -> None:
-        """Keep the result of a key. Where the store fails now, the next call with it finds the orders themselves."""
+    def keep(self, key: str, answer: Envelope) -> None:
+        """Keep the first result of a key. Where the store fails, the next call with it asks the venue again."""
         try:
             with self._orders.writing():
                 self._orders.journal.answer_signal(key, answer)
         except StoreError as error:
-            log.error(f"the answer of key {key!r:.80} could not be kept: {error}")
+            log.error(f"the result of key {key!r:.80} could not be kept: {error}")
 
 
 def resend(orders: OrderManager, record: OrderRecord) -> None:
     """Ask the venue for an order whose send was interrupted; send it again where it provably never arrived."""
-    seen = orders.refresh(record, final=orders.is_late(record))
+    seen = orders.refresh(record)
     if seen["success"] or not orders.is_absent(record, seen):
         return
     if not orders.journal_resend(record):
         return
-    (reply,) = send([record])
-    is_there = not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER"
-    if is_there:
-        # The venue has it after all; it only could not find it a moment ago.
-        reply["data"]["outcome"] = "unknown"
-    settle(orders, [record], [reply], [0])
-    if is_there:
+    (reply,) = dispatch(orders, [record], again=True)
+    if not reply["success"] and reply["data"]["error"] == "DUPLICATE_ORDER":
         orders.refresh(record, final=False)

@@ -12,28 +12,28 @@ from decimal import Decimal
 from Execution import registry
 from Execution.common.envelope import failure
 from Execution.common.errors import ExecutionError
-from Execution.common.order import ZERO, OrderRecord
+from Execution.common.order import PROTECTION, ZERO, OrderRecord
 from Execution.common.symbols import is_swap
 from Execution.common.types import Envelope
 from Execution.drafts import Draft, prepare
 from Execution.order_manager import OrderManager
 from Execution.order_sender import dispatch
+from Execution.signals.answers import reply_of
 
-KINDS = (("stop_loss", "stop"), ("take_profit", "take_profit"))
 _PASSING = frozenset(("CLOCK_SKEW", "RATE_LIMITED", "STORE_FAILED", "TIMEOUT", "VENUE_DOWN"))
 Protection = tuple[list[OrderRecord], list[Envelope]]
 
 
 def wants_protection(entry: OrderRecord) -> bool:
     """Tell whether an order was given a stop or a profit target."""
-    return entry.options is not None and any(word in entry.options for word, _ in KINDS)
+    return entry.options is not None and any(word in entry.options for word, _ in PROTECTION)
 
 
 def record_protection(orders: OrderManager, entry: OrderRecord) -> Protection:
     """Record what protects what an entry filled; inside `writing()`. Answers the orders to send, and refusals."""
     recorded: list[OrderRecord] = []
     refused: list[Envelope] = []
-    for word, kind in KINDS:
+    for word, kind in PROTECTION:
         if entry.options and word in entry.options and entry.filled:
             try:
                 order = _next_order(orders, entry, word, kind)
@@ -62,16 +62,10 @@ def protect(orders: OrderManager, entry: OrderRecord) -> list[Envelope]:
     return send_protection(orders, protection)
 
 
-def orders_of(orders: OrderManager, entry: OrderRecord) -> list[OrderRecord]:
-    """Answer the protective orders that an entry has, oldest first of each kind."""
-    return [child for _, kind in KINDS for child in _children(orders, entry, kind)]
-
-
-def _children(orders: OrderManager, entry: OrderRecord, kind: str) -> list[OrderRecord]:
-    found: list[OrderRecord] = []
-    while child := orders.find_ours(f"{entry.client_order_id}{kind[0]}{len(found)}"):
-        found.append(child)
-    return found
+def standing(orders: OrderManager, entry: OrderRecord) -> list[Envelope]:
+    """Answer the protective orders that an entry has, each as its send was answered."""
+    children = [child for _, kind in PROTECTION for child in _children(orders, entry, kind)]
+    return [reply_of(child) for child in children if child.status != "rejected"]
 
 
 def remark_on(entry: OrderRecord, placed: list[Envelope]) -> str:
@@ -89,19 +83,9 @@ def is_passing(answer: Envelope) -> bool:
     return not answer["success"] and answer["data"]["outcome"] == "not_sent" and answer["data"]["error"] in _PASSING
 
 
-def is_protective(record: OrderRecord) -> bool:
-    """Tell whether an order protects an entry."""
-    return record.options is not None and "parent" in record.options
-
-
 def is_lost(record: OrderRecord) -> bool:
     """Tell whether a protective order provably never arrived."""
-    return is_protective(record) and record.status == "rejected" and record.outcome == "not_sent"
-
-
-def entry_of(record: OrderRecord) -> str:
-    """Answer the client_order_id of the entry that an order protects."""
-    return str((record.options or {})["parent"])
+    return bool(record.parent) and record.status == "rejected" and record.outcome == "not_sent"
 
 
 def _next_order(orders: OrderManager, entry: OrderRecord, word: str, kind: str) -> OrderRecord | None:
@@ -123,6 +107,14 @@ def _next_order(orders: OrderManager, entry: OrderRecord, word: str, kind: str) 
         extra={"parent": entry.client_order_id},
     )
     return prepare(entry.exchange, draft)
+
+
+def _children(orders: OrderManager, entry: OrderRecord, kind: str) -> list[OrderRecord]:
+    """Answer the orders of one kind that protect an entry, oldest first."""
+    children: list[OrderRecord] = []
+    while child := orders.find_ours(f"{entry.client_order_id}{kind[0]}{len(children)}"):
+        children.append(child)
+    return children
 
 
 def _held(entry: OrderRecord) -> Decimal:
