@@ -122,6 +122,31 @@ def test_nobody_builds_on_a_commit_that_failed(monkeypatch: pytest.MonkeyPatch) 
     assert held == [True]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timestamp": float("inf")},
+        {"timestamp": float("nan")},
+        {"timestamp": "yesterday"},
+        {"timestamp": []},
+        {"order_id": "\ud800"},
+        {"strategy": "a\0b"},
+        {"filled": 2},
+    ],
+)
+def test_nothing_enters_the_book_that_nobody_can_read_again(wrong: dict[str, Any]) -> None:
+    facts = {"order_id": "1", "exchange": "paper", "symbol": SWAP, "side": "buy", "type": "limit", "amount": 1}
+    answer = default_manager().add_order({**facts, "status": "open", **wrong})
+    assert answer["data"].get("error", "") == ("INVALID_ORDER" if wrong != {"timestamp": []} else "")
+    other = OrderManager()
+    assert len(other.get_open_orders()) == answer["success"]
+    other.close()
+
+
+def test_a_strategy_that_cannot_be_written_is_refused() -> None:
+    assert place_order("paper", SWAP, "buy", "limit", 0.01, 50000, strategy="\ud800")["data"]["outcome"] == "not_sent"
+
+
 # -- outcomes
 
 
