@@ -150,6 +150,7 @@ def test_a_market_order_carries_the_collar() -> None:
         ({"action": "buy", "amount": 1, "price": 5, "time_in_force": "DAY"}, ["time_in_force must be one of"]),
         ({"action": "buy", "amount": 1, "post_only": "yes", "price": 5}, ["post_only must be True or False"]),
         ({"action": "buy", "amount": 1, "post_only": True}, ["post_only goes with a limit order only"]),
+        ({"action": "buy", "amount": 1, "max_slippage": 5}, ["max_slippage is a fraction"]),
         ({"action": "buy", "amount": 1, "leverage": 0}, ["leverage must be a whole number"]),
         ({"action": "buy", "amount": 1, "key": "x" * 300}, ["key must be 1 to 200 printable"]),
         ({"action": "buy", "amount": 1, "key": ""}, ["key must be 1 to 200 printable"]),

@@ -634,3 +634,13 @@ def test_a_module_may_be_any_object(ticks: Time) -> None:
     functions = {name: (lambda *_a, **_k: ok({})) for name in registry.VENUE_FUNCTIONS}
     registry.register(SimpleNamespace(NAME="plain", UNSUPPORTED={}, **functions))  # type: ignore[arg-type]
     assert registry.call("plain", "get_account_info") == ok({})
+
+
+def test_a_venue_that_answers_reads_and_swallows_orders_is_sick(venue: FakeVenue) -> None:
+    for _ in range(5):
+        venue.then("place_market_order", fail("TIMEOUT", "no answer", "unknown"))
+        registry.call("fake", "place_market_order", "BTC-USDT", "buy", 1)
+        assert registry.call("fake", "get_ticker", "BTC-USDT")["success"]
+    refused = registry.call("fake", "place_market_order", "BTC-USDT", "buy", 1)
+    assert refused["data"]["outcome"] == "not_sent"
+    assert "no new exposure" in refused["message"]

@@ -79,7 +79,8 @@ def call(venue: Venue, account: str, function: str, args: tuple[Any, ...], kwarg
         return _guarded(venue, account, function, target, args, kwargs, [])
     answer: Envelope = _once(venue, account, function, target, args, kwargs)
     if answer["success"]:
-        breaker.failures = 0
+        if breaker.failures:
+            breaker.succeeded(submit=function in SUBMITS)
         return answer
     return _guarded(venue, account, function, target, args, kwargs, [], answer)
 
@@ -97,12 +98,12 @@ def call_batch(venue: Venue, account: str, orders: list[dict[str, Any]]) -> list
     answers = _once(venue, account, "place_orders", target, (orders,), {})
     if isinstance(answers, list) and len(answers) == len(orders):
         checked = [_checked(answer, "place_limit_order", venue) for answer in answers]
-        _judge(breaker, checked[-1])
+        _judge(breaker, checked[-1], "place_orders")
         _heed(budget, checked[-1])
         return checked
     if isinstance(answers, list):
         answers = fail("BAD_RESPONSE", f"{venue.name} answered {len(answers)} of {len(orders)} orders", "unknown")
-    _judge(breaker, answers)
+    _judge(breaker, answers, "place_orders")
     _heed(budget, answers)
     return [answers] * len(orders)
 
@@ -129,7 +130,7 @@ def _guarded(
                 return _explained(stop, attempt, decisions)
             answer = _once(venue, account, function, target, args, kwargs)
             attempt += 1
-        _judge(breaker, answer)
+        _judge(breaker, answer, function)
         wait = _wait_before_repeat(answer, function, attempt)
         if wait is None:
             _heed(budget, answer)
@@ -268,16 +269,16 @@ def _pause(value: Any) -> float | None:
     return float(value) if type(value) in (int, float) and 0 <= value < _INFINITE else None
 
 
-def _judge(breaker: Breaker, answer: Envelope) -> None:
+def _judge(breaker: Breaker, answer: Envelope, function: str) -> None:
     if answer["success"]:
-        breaker.succeeded()
+        breaker.succeeded(submit=function in SUBMITS)
     elif answer["data"]["error"] in _VENUE_SICK:
-        breaker.failed()
+        breaker.failed(submit=function in SUBMITS)
     elif answer["data"]["outcome"] == "not_sent":
         # It was refused before it left: that says nothing of the venue.
         breaker.untried()
     else:
-        breaker.succeeded()
+        breaker.succeeded(submit=function in SUBMITS)
 
 
 def _heed(budget: Budget | None, answer: Envelope) -> None:

@@ -42,6 +42,7 @@ class Database:
         durability: str = "NORMAL",
         timeout: float = 5.0,
         page_size: int = _PAGE_SIZE,
+        kind: int = 0,
     ) -> None:
         """Remember where; nothing is opened before the first use.
 
@@ -51,6 +52,7 @@ class Database:
             durability: "NORMAL" or "FULL".
             timeout: seconds to wait for another process's transaction.
             page_size: bytes; the best is a few times the size of a row.
+            kind: what tells files of one schema from those of another.
         """
         self.path = path
         self.lock = threading.RLock()
@@ -58,6 +60,7 @@ class Database:
         self._durability = durability
         self._timeout = timeout
         self._page_size = page_size
+        self._application_id = _APPLICATION_ID + kind
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._checked = 0.0
@@ -210,8 +213,8 @@ class Database:
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
         is_empty = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
         connection.execute("COMMIT")
-        if owner != _APPLICATION_ID and not is_empty:
-            raise StoreError(f"{self.path} is a database of another program")
+        if owner != self._application_id and not is_empty:
+            raise StoreError(f"{self.path} is a database of another program or for another purpose")
         connection.execute(f"PRAGMA page_size={self._page_size}")
         self._use_wal(connection)
         for pragma in (
@@ -245,7 +248,7 @@ class Database:
             for statement in script.split(";"):
                 if statement.strip():
                     connection.execute(statement)
-        connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+        connection.execute(f"PRAGMA application_id={self._application_id}")
         connection.execute(f"PRAGMA user_version={len(self._migrations)}")
         connection.execute("COMMIT")
 

@@ -110,7 +110,7 @@ class AccountStore:
 
     def __init__(self, path: str, *, durability: str = "NORMAL", timeout: float = 5.0) -> None:
         self.path = path
-        self.database = Database(path, MIGRATIONS, durability=durability, timeout=timeout, page_size=_PAGE_SIZE)
+        self.database = Database(path, MIGRATIONS, durability=durability, timeout=timeout, page_size=_PAGE_SIZE, kind=1)
         self.forget()
 
     def forget(self) -> None:
