@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import decimal
 import json
+import queue
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -422,6 +424,31 @@ def test_the_callers_decimal_context_changes_nothing(trapping: bool) -> None:
         assert default_manager().get_order("z")["remaining"] == 1.13456789  # type: ignore[index]
         assert cancel_all_orders("paper")["success"]
         assert decimal.getcontext().prec == 3
+
+
+def test_executions_that_cannot_be_kept_are_no_answer(venue: FakeVenue) -> None:
+    fill = dict.fromkeys(("trade_id", "order_id", "side", "fee_currency"), "1") | {"maker": True, "client_order_id": ""}
+    for wrong in ({"amount": None}, {"timestamp": None}, {"price": float("nan")}, {"trade_id": 7}):
+        venue.then("get_fills", ok([{**fill, "amount": 1.0, "price": 1.0, "fee": 0.0, "timestamp": 1.0, **wrong}]))
+        assert registry.call("fake", "get_fills", SWAP)["data"]["error"] == "BAD_RESPONSE"
+
+
+# -- the loop
+
+
+def test_a_loop_looks_after_what_was_opened_before_it_began() -> None:
+    assert execute_signal("paper", SWAP, buy())["success"]
+    looked: list[str] = []
+    executor, stop = default_executor(), threading.Event()
+
+    def look(name: str) -> dict[str, Any]:
+        looked.append(name)
+        stop.set()
+        return {"risk_level": "safe"}
+
+    executor.risk.check_account_risk = look  # type: ignore[method-assign]
+    executor.run(queue.Queue(), risk_every=0.01, stop=stop)
+    assert looked == ["paper"]
 
 
 # -- limits
