@@ -181,8 +181,10 @@ def _wrong_terms(draft: Draft) -> list[str]:
         wrong.append(f"time_in_force {draft.time_in_force!r:.40} goes with a limit order only")
     if draft.client_order_id is not None:
         wrong += wrong_id(draft.client_order_id, "client_order_id")
-    if draft.strategy != "" and not (isinstance(draft.strategy, str) and len(draft.strategy) <= 64):
-        wrong.append(f"strategy must be text of at most 64 characters, not {draft.strategy!r:.40}")
+    if draft.strategy != "" and not (
+        isinstance(draft.strategy, str) and len(draft.strategy) <= 64 and draft.strategy.isprintable()
+    ):
+        wrong.append(f"strategy must be printable text of at most 64 characters, not {draft.strategy!r:.40}")
     if draft.max_slippage is not None:
         wrong += wrong_fraction(draft.max_slippage, "max_slippage")
         if draft.type != "market":

@@ -17,6 +17,7 @@ from Execution.common.deadlines import Deadlines
 from Execution.common.envelope import fail, failure, ok
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.order import OrderRecord, public
+from Execution.common.precision import exactly
 from Execution.common.risk import Verdict
 from Execution.common.risk_state import Snapshot
 from Execution.common.store import on_fork
@@ -60,6 +61,7 @@ class Executor:
 
     # -- signals
 
+    @exactly
     def execute_signal(self, exchange_name: str, symbol: str, signal: Mapping[str, Any]) -> Envelope:
         """Check a signal, size it, record it durably, send it, answer what became of it.
 
@@ -216,6 +218,7 @@ class Executor:
         """Check and send an order made earlier, by a snapshot of now."""
         return self._send([record], signal, started, None, self.risk.prepare(record.exchange, record.symbol))
 
+    @exactly
     def execute_signals(self, batch: Sequence[Mapping[str, Any]]) -> list[Envelope]:
         """Carry out many signals with one commit before and one after; each has its own answer, in their order.
 
@@ -235,6 +238,7 @@ class Executor:
             return [failure(error) for _ in entries]
         return execute_batch(self, entries)
 
+    @exactly
     def handle_risk_signal(self, risk_signal: Mapping[str, Any]) -> Envelope:
         """Carry out a liquidation signal: cancel every order, then close every position, of a symbol or of all.
 

@@ -407,27 +407,39 @@ def _external(info: dict[str, Any]) -> OrderRecord:
             wrong.append(f"{name} must be one of {', '.join(allowed)}, not {info[name]!r:.40}")
     if not info.get("order_id") and not info.get("client_order_id"):
         wrong.append("order_id is missing")
+    wrong += [_wrong_text(info[key], key) for key in ("order_id", "client_order_id", "strategy") if info.get(key)]
+    wrong = list(filter(None, wrong))
     if wrong:
         raise Refused("INVALID_ORDER", "; ".join(wrong))
     name = registry.canonical(info["exchange"])
     order_id = str(info.get("order_id") or "")
     now = clock.now()
     price, stop, average = (info.get(field) for field in ("price", "stop_price", "average_price"))
+    amount = positive(info["amount"], "amount")
+    filled = positive(info["filled"], "filled") if info.get("filled") else ZERO
+    if filled > amount:
+        raise Refused("INVALID_ORDER", f"filled {filled} is more than amount {amount}")
     return OrderRecord(
         client_order_id=str(info.get("client_order_id") or f"{name}/{order_id}"),
         exchange=name,
         symbol=registry.symbol_of(name, info["symbol"]),
         side=info["side"],
         type=info["type"],
-        amount=positive(info["amount"], "amount"),
+        amount=amount,
         price=None if price is None else positive(price, "price"),
         stop_price=None if stop is None else positive(stop, "stop_price"),
         terms=terms_of("GTC", False, bool(info.get("reduce_only"))),
         status=info.get("status", "open"),
         order_id=order_id,
-        filled=positive(info["filled"], "filled") if info.get("filled") else ZERO,
+        filled=filled,
         average_price=None if average is None else positive(average, "average_price"),
-        created=float(info.get("timestamp") or now),
+        created=float(positive(info["timestamp"], "timestamp")) if info.get("timestamp") else now,
         updated=now,
         strategy=str(info.get("strategy") or ""),
     )
+
+
+def _wrong_text(value: object, name: str) -> str:
+    """Name what is wrong with a text that the store shall keep; "" where nothing is."""
+    text = str(value)
+    return "" if text.isprintable() and len(text) <= 200 else f"{name} must be printable text, not {value!r:.80}"

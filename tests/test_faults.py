@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import decimal
 import json
+import queue
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ import pytest
 
 from Execution import (
     PositionManager,
+    RiskManager,
+    cancel_all_orders,
     cancel_order,
     cancel_orders,
     execute_signal,
@@ -117,6 +122,31 @@ def test_nobody_builds_on_a_commit_that_failed(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.undo()
     book.journal.database.connection.execute("ROLLBACK")
     assert held == [True]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timestamp": float("inf")},
+        {"timestamp": float("nan")},
+        {"timestamp": "yesterday"},
+        {"timestamp": []},
+        {"order_id": "\ud800"},
+        {"strategy": "a\0b"},
+        {"filled": 2},
+    ],
+)
+def test_nothing_enters_the_book_that_nobody_can_read_again(wrong: dict[str, Any]) -> None:
+    facts = {"order_id": "1", "exchange": "paper", "symbol": SWAP, "side": "buy", "type": "limit", "amount": 1}
+    answer = default_manager().add_order({**facts, "status": "open", **wrong})
+    assert answer["data"].get("error", "") == ("INVALID_ORDER" if wrong != {"timestamp": []} else "")
+    other = OrderManager()
+    assert len(other.get_open_orders()) == answer["success"]
+    other.close()
+
+
+def test_a_strategy_that_cannot_be_written_is_refused() -> None:
+    assert place_order("paper", SWAP, "buy", "limit", 0.01, 50000, strategy="\ud800")["data"]["outcome"] == "not_sent"
 
 
 # -- outcomes
@@ -370,6 +400,55 @@ def test_a_store_that_was_removed_is_noticed(home: Path) -> None:
     assert (answer["data"]["error"], answer["data"]["outcome"]) == ("STORE_FAILED", "not_sent")
     assert execute_signal("paper", SWAP, buy())["success"]
     assert (home / "execution.db").is_file()
+
+
+# -- the caller's decimal context
+
+
+@pytest.mark.usefixtures("spot")
+@pytest.mark.parametrize("trapping", [False, True])
+def test_the_callers_decimal_context_changes_nothing(trapping: bool) -> None:
+    with decimal.localcontext() as here:
+        here.prec, here.rounding, here.traps[decimal.Inexact] = 3, decimal.ROUND_UP, trapping
+        answer = execute_signal("paper", SWAP, {"action": "buy", "notional": "2000.77", "price": 59123.4})
+        assert answer["data"]["order"]["amount"] == 0.033
+        assert place_order("paper", SWAP, "buy", "limit", "1.2345", 50000.1)["success"]
+        assert default_manager().exposure("paper", SWAP)[0] == decimal.Decimal("1.267")
+        assert execute_signal("paper", SPOT, buy(amount="0.012345"))["success"]
+        assert PositionManager().decrease_position("paper", SPOT, "0.00123")["success"]
+        assert RiskManager().check_account_risk("paper")["metrics"]["total_equity"] == pytest.approx(99999.5, abs=1)
+        assert RiskManager().check_order_risk("paper", SWAP, "buy", "0.001", 60000.1)["allowed"]
+        assert execute_signal("paper", SPOT, {"action": "close"})["success"]
+        facts = {"symbol": SWAP, "side": "buy", "type": "limit", "amount": "1.23456789", "filled": "0.1", "price": 1}
+        assert default_manager().add_order({**facts, "order_id": "z", "exchange": "paper", "status": "open"})["success"]
+        assert default_manager().get_order("z")["remaining"] == 1.13456789  # type: ignore[index]
+        assert cancel_all_orders("paper")["success"]
+        assert decimal.getcontext().prec == 3
+
+
+def test_executions_that_cannot_be_kept_are_no_answer(venue: FakeVenue) -> None:
+    fill = dict.fromkeys(("trade_id", "order_id", "side", "fee_currency"), "1") | {"maker": True, "client_order_id": ""}
+    for wrong in ({"amount": None}, {"timestamp": None}, {"price": float("nan")}, {"trade_id": 7}):
+        venue.then("get_fills", ok([{**fill, "amount": 1.0, "price": 1.0, "fee": 0.0, "timestamp": 1.0, **wrong}]))
+        assert registry.call("fake", "get_fills", SWAP)["data"]["error"] == "BAD_RESPONSE"
+
+
+# -- the loop
+
+
+def test_a_loop_looks_after_what_was_opened_before_it_began() -> None:
+    assert execute_signal("paper", SWAP, buy())["success"]
+    looked: list[str] = []
+    executor, stop = default_executor(), threading.Event()
+
+    def look(name: str) -> dict[str, Any]:
+        looked.append(name)
+        stop.set()
+        return {"risk_level": "safe"}
+
+    executor.risk.check_account_risk = look  # type: ignore[method-assign]
+    executor.run(queue.Queue(), risk_every=0.01, stop=stop)
+    assert looked == ["paper"]
 
 
 # -- limits

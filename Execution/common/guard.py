@@ -14,7 +14,7 @@ from typing import Any, cast
 from Execution.common import log, settings
 from Execution.common.envelope import fail, failure
 from Execution.common.errors import ERROR_CODES, OUTCOMES, ExecutionError, Outcome
-from Execution.common.precision import Rules
+from Execution.common.precision import Rules, exactly
 from Execution.common.resilience import Breaker, Budget, Limit, backoff
 from Execution.common.types import STATUSES, VENUE_FUNCTIONS, Envelope, Exchange
 
@@ -173,6 +173,7 @@ def _stop(
     return None
 
 
+@exactly
 def _once(
     venue: Venue,
     account: str,
@@ -256,7 +257,21 @@ def _is_order(data: Any) -> bool:
 
 
 def _are_fills(data: Any) -> bool:
-    return isinstance(data, list) and all(isinstance(fill, dict) and fill.keys() >= _FILL_KEYS for fill in data)
+    return isinstance(data, list) and all(map(_is_fill, data))
+
+
+def _is_fill(data: Any) -> bool:
+    try:
+        return (
+            data.keys() >= _FILL_KEYS
+            and all(isinstance(data[name], str) for name in ("trade_id", "order_id", "side", "fee_currency"))
+            and 0 < data["amount"] < _INFINITE
+            and -_INFINITE < data["price"] < _INFINITE
+            and -_INFINITE < data["fee"] < _INFINITE
+            and 0 <= data["timestamp"] < _INFINITE
+        )
+    except (AttributeError, TypeError):
+        return False
 
 
 def _is_failure(data: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import getcontext, setcontext
 from hashlib import sha256
 from itertools import islice, takewhile
 from types import TracebackType
@@ -36,6 +37,7 @@ from Execution.common.journal_rows import (
     record_of,
 )
 from Execution.common.order import OrderRecord
+from Execution.common.precision import OURS
 from Execution.common.store import Database
 
 _ORIGIN = b"\0" * 32
@@ -80,6 +82,7 @@ class Journal:
         self._sequence = -1
         self._head = _ORIGIN
         self._depth = 0
+        self._callers_context = OURS
         self._spoiled = False
         self._events: list[tuple[Any, ...]] = []
         self._new: dict[int, tuple[int, OrderRecord, str, str | None]] = {}
@@ -101,6 +104,8 @@ class Journal:
         connection = self.database.__enter__()
         self._depth += 1
         if self._depth == 1:
+            self._callers_context = getcontext()
+            setcontext(OURS)
             self._spoiled = False
             try:
                 self._catch_up(connection)
@@ -120,6 +125,7 @@ class Journal:
                     self._flush(self.database.connection)
             except BaseException as fault:
                 self._forget()
+                setcontext(self._callers_context)
                 self.database.__exit__(type(fault), fault, fault.__traceback__)
                 raise
             if kind is not None:
@@ -130,6 +136,9 @@ class Journal:
             except BaseException:
                 self._forget()
                 raise
+            finally:
+                if not self._depth:
+                    setcontext(self._callers_context)
 
     def append(self, kind: str, rid: int, body: bytes, time: float) -> None:
         """Add an event to the chain."""

@@ -144,6 +144,12 @@ class Ledger:
             rows = self.journal.database.read("SELECT equity FROM days WHERE exchange=? AND day=?", (exchange, day))
         return Decimal(rows[0][0])
 
+    def recent_exchanges(self) -> list[str]:
+        """Answer the exchanges whose account was looked at in the last seven days, sorted."""
+        first = int(clock.now() // 86400) - 7
+        sql = "SELECT DISTINCT exchange FROM days WHERE CAST(day AS INTEGER) >= ? ORDER BY exchange"
+        return [row[0] for row in self.journal.database.read(sql, (first,))]
+
     def close(self) -> None:
         """Close the store. The next use opens it again."""
         with self.lock:

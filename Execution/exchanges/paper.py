@@ -166,6 +166,7 @@ def _placed(account: PaperAccount, request: model.Request) -> Envelope:
     return ok(parse_order(order, fills), account.source.remark)
 
 
+@exactly
 def place_orders(orders: list[OrderArgs]) -> list[Envelope]:
     """Place several orders in one transaction: an answer for each, in their order; a refused one stops no other."""
     built = [_build(order) for order in orders]

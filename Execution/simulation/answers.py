@@ -8,6 +8,7 @@ from typing import ParamSpec
 
 from Execution.common.envelope import failure
 from Execution.common.errors import ExecutionError, Refused
+from Execution.common.precision import exactly
 from Execution.common.types import Envelope
 from Execution.matching import model
 from Execution.simulation.account import remark_of_current
@@ -17,9 +18,10 @@ P = ParamSpec("P")
 
 
 def answers(function: Callable[P, Envelope]) -> Callable[P, Envelope]:
-    """Turn refusals into answers."""
+    """Turn refusals into answers; numbers are reckoned in a decimal context of ours."""
 
     @wraps(function)
+    @exactly
     def call(*args: P.args, **kwargs: P.kwargs) -> Envelope:
         try:
             return function(*args, **kwargs)
