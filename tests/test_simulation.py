@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,18 +13,21 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from Execution.common import clock, settings
 from Execution.common.clock import ManualClock
 from Execution.common.errors import Refused, StoreError
+from Execution.common.precision import Rules
 from Execution.exchanges import paper
 from Execution.matching.engine import Engine
 from Execution.matching.events import Event, Quote, Trade
 from Execution.matching.feed import FeedError
-from Execution.matching.model import AccountState, Changes, Fill, Order, Request
-from Execution.simulation import account, instruments, sources
+from Execution.matching.model import AccountState, Changes, Fill, Order, Rejected, Request
+from Execution.simulation import account, desk, forms, instruments, sources
 from Execution.simulation.account_store import AccountStore, Saved
+from Execution.simulation.paper_account import PaperAccount
 from Execution.simulation.replay import replay
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -497,3 +501,78 @@ def test_a_venue_needs_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = paper.get_ticker(SWAP)
     assert answer["data"]["error"] == "CONFIGURATION"
     assert "registry" in answer["message"]
+
+
+# Several engines of one account
+
+
+def state(held: PaperAccount) -> Any:
+    """Everything an engine believes about its account, and what follows from it."""
+    orders = desk.open_orders(held, None)
+    summary, mode = desk.summary(held)
+    assert held.engine is not None
+    positions = sorted(held.engine.positions("paper"), key=lambda each: (each.symbol, each.side))
+    # Where an order stands in the queue is each process's own observation; its funds and its fills are not.
+    plain = [msgspec.structs.replace(each, queue_ahead=D(0), priority=0) for each in orders]
+    return sorted(plain, key=lambda each: each.order_id), summary, positions, mode, held.engine.next_ids
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("mode", ["net", "hedge"])
+def test_engines_that_share_an_account_agree(monkeypatch: pytest.MonkeyPatch, seed: int, mode: str) -> None:
+    monkeypatch.setenv("PAPER_SOURCE", "fixed")
+    monkeypatch.setenv("PAPER_POSITION_MODE", mode)
+    monkeypatch.setenv("PAPER_BALANCES", "USDT=20000,BTC=0.3")
+    dice = random.Random(seed)
+    several = [PaperAccount("") for _ in range(3)]
+    symbols = (SWAP, "BTC-USDT", "ETH-USDT-SWAP")
+    rules = {symbol: several[0].rules(symbol) for symbol in symbols}
+    for symbol in symbols:
+        desk.set_price(several[0], symbol, forms.build_prices(rules[symbol], 1000, 1001, 2, None))
+    refused = 0
+    for _ in range(150):
+        held, symbol = dice.choice(several), dice.choice(symbols)
+        try:
+            refused += not _anything(dice, held, symbol, rules[symbol])
+        except Rejected:
+            refused += 1
+        if dice.random() < 0.2:
+            assert state(several[0]) == state(several[1])
+    fresh = PaperAccount("")
+    believed = [state(each) for each in (*several, fresh)]
+    assert all(each == believed[0] for each in believed)
+    assert refused < 75
+    histories = [desk.fills(each, None, None, None) for each in (*several, fresh)]
+    assert all(each == histories[0] for each in histories)
+    assert histories[0]
+    for each in (*several, fresh):
+        each.close()
+
+
+def _anything(dice: random.Random, held: PaperAccount, symbol: str, rules: Rules) -> bool:
+    """Do one thing of those a trader or the market may do."""
+    what, side, amount = dice.random(), dice.choice(("buy", "sell")), D(dice.randint(10, 300)) / 1000
+    price = dice.randint(960, 1040)
+    reduce = symbol.endswith("SWAP") and dice.random() < 0.3
+    if what < 0.15:
+        desk.set_price(held, symbol, forms.build_prices(rules, price, price + dice.randint(1, 4), 2, None))
+    elif what < 0.30:
+        live = desk.open_orders(held, symbol)
+        if not live:
+            return True
+        desk.cancel(held, symbol, dice.choice(live).order_id, None)
+    elif what < 0.33:
+        desk.cancel_all(held, dice.choice((None, symbol)))
+    elif what < 0.38 and symbol.endswith("SWAP"):
+        desk.set_leverage(held, symbol, dice.randint(1, 20))
+    elif what < 0.55:
+        desk.place(held, forms.build_market_order(rules, side, amount, reduce_only=reduce))
+    elif what < 0.70:
+        stop = forms.build_stop_order if dice.random() < 0.5 else forms.build_take_profit_order
+        desk.place(held, stop(rules, side, amount, price, reduce_only=reduce))
+    elif what < 0.8:
+        orders = [forms.build_limit_order(rules, side, amount, price + n) for n in range(4)]
+        return any(not isinstance(each, Rejected) for each in desk.place_many(held, orders)[0])
+    else:
+        desk.place(held, forms.build_limit_order(rules, side, amount, price, reduce_only=reduce))
+    return True

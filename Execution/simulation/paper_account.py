@@ -13,6 +13,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from Execution.common import clock, log
 from Execution.common.errors import ExecutionError, Refused, StoreError
 from Execution.common.precision import Rules
@@ -322,15 +324,13 @@ class PaperAccount:
         def write(engine: Engine, now: float) -> None:
             connection = self.store.database.connection
             old = self.store.market(connection).get(symbol, MarketRow())
-            merged = MarketRow(
-                row.spec or old.spec,
-                row.bid or old.bid,
-                row.ask or old.ask,
-                row.size if row.bid else old.size,
-                row.last if row.bid else old.last,
-            )
-            self.store.set_market(connection, symbol, merged)
             self._saved.market += 1
+            serial = self._saved.market
+            if row.bid is None:
+                merged = replace(old, spec=row.spec, serial=serial)
+            else:
+                merged = replace(row, spec=old.spec, serial=serial)
+            self.store.set_market(connection, symbol, merged)
             self._dirty = True
             self._read_market(connection, engine)
             self.source.play(engine, self._active, now, now)
