@@ -21,7 +21,7 @@ from typing import Any, cast
 from Execution.common import clock, symbols
 from Execution.common.envelope import ok
 from Execution.common.errors import ExecutionError, Refused
-from Execution.common.precision import Rules, number_of, positive, round_down
+from Execution.common.precision import Rules, exactly, number_of, positive, round_down
 from Execution.common.types import CancelAll, Envelope, OrderArgs, Position
 from Execution.matching import model
 from Execution.simulation import desk, forms, sources
