@@ -197,7 +197,7 @@ def _build(order: OrderArgs) -> model.Request | Envelope:
     except ExecutionError as error:
         return refusal(error)
     except (KeyError, TypeError, AttributeError) as error:
-        return failure(Refused("INVALID_ORDER", f"not the arguments of an order ({error!s:.120}): {order!r:.200}"))
+        return refusal(Refused("INVALID_ORDER", f"not the arguments of an order ({error!s:.120}): {order!r:.200}"))
 
 
 @answers
