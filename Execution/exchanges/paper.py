@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from Execution.common import clock, symbols
-from Execution.common.envelope import failure, ok
+from Execution.common.envelope import ok
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.precision import Rules, exactly, number_of, positive, round_down
 from Execution.common.types import CancelAll, Envelope, OrderArgs, Position
