@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -120,7 +121,12 @@ class Executor:
 
     def order_of(self, name: str, symbol: str, signal: Signal, snapshot: Snapshot) -> OrderRecord:
         """Make the order of a buy or a sell; a market order is bounded by the price collar unless it says otherwise."""
-        return order_of(name, symbol, signal, snapshot, self.risk.limits.price_collar)
+        return order_of(name, symbol, signal, snapshot, self._bound())
+
+    def _bound(self) -> Decimal | None:
+        """Answer the bound of a market order that names none: the price collar, where it is one."""
+        collar = self.risk.limits.price_collar
+        return collar if collar is not None and collar < 1 else None
 
     def _close(self, name: str, symbol: str, signal: Signal, started: float, claim: Claim) -> Envelope:
         """Close exactly what is open; both legs in hedge mode. A spot holding is sold down to the lot."""
@@ -128,7 +134,7 @@ class Executor:
         if not read["success"]:
             return answer_of([], [read], timing_of([started]), None)
         try:
-            records, dust = closing_orders(name, symbol, signal, read["data"], self.risk.limits.price_collar)
+            records, dust = closing_orders(name, symbol, signal, read["data"], self._bound())
         except ExecutionError as error:
             return answer_of([], [failure(error)], timing_of([started]), None)
         if records:
@@ -161,12 +167,14 @@ class Executor:
         def check(record: OrderRecord) -> Envelope | None:
             verdict = self.risk.verdict(record, snapshot)
             verdicts.append(verdict)
-            return None if verdict.allowed else self.deny(record, verdict)
+            passes = verdict.allowed or (signal.urgent and verdict.code == "PRICE_COLLAR")
+            return None if passes else self.deny(record, verdict)
 
         def after(replies: list[Envelope]) -> None:
             if _is_stale(verdicts):
                 return
-            answers.append(answer_of(records, replies, timing_of(marks), verdicts[0], signal.remark))
+            remark = "; ".join(filter(None, [signal.remark, _rest_of(records) if signal.action == "close" else ""]))
+            answers.append(answer_of(records, replies, timing_of(marks), verdicts[0], remark))
             if protection.wants_protection(records[0]):
                 guarded.append(protection.record_protection(self.orders, records[0]))
             if signal.key and not guarded and not is_open_question(answers[0]):
@@ -249,7 +257,16 @@ class Executor:
             Envelope around {"exchange", "symbol", "cancelled", "orders_left", "closed": answers of the closes,
             "positions_left": closing orders that were not filled}. success: no order and no position is left.
         """
-        return liquidate(risk_signal, lambda name, symbol: self.execute_signal(name, symbol, {"action": "close"}))
+        return liquidate(risk_signal, self._close_now)
+
+    def _close_now(self, name: str, symbol: str) -> Envelope:
+        """Close a position at the market; the collar bounds the price, but a wide market does not forbid it."""
+        signal = parse({"action": "close"})
+        signal.urgent = True
+        try:
+            return self._close(name, symbol, signal, time.perf_counter(), None)
+        except ExecutionError as error:
+            return failure(error)
 
     # -- keeping up
 
@@ -354,6 +371,12 @@ class Executor:
         self._deadlines.stop()
         self._started = False
         self.orders.close()
+
+
+def _rest_of(records: Sequence[OrderRecord]) -> str:
+    """Say what closing orders that have ended did not close."""
+    rest = [r for r in records if r.rid and not r.is_open and r.filled < r.amount]
+    return "; ".join(f"{r.remaining.normalize():f} of {r.amount.normalize():f} {r.symbol} is still open" for r in rest)
 
 
 def _is_stale(verdicts: Sequence[Verdict]) -> bool:

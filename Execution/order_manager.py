@@ -57,6 +57,7 @@ class OrderManager(Ledger):
             )
         )
         self.has_abandoned = False
+        self._lacking_fills: set[str] = set()
         """Whether this process left orders without an outcome, so that the next call looks after them."""
 
     # -- what users were promised
@@ -169,6 +170,8 @@ class OrderManager(Ledger):
         _in_flight.discard(record.client_order_id)
         if answer["success"]:
             self.apply(record, answer["data"], "send")
+            if record.filled and not answer["data"].get("fills"):
+                self._lacking_fills.add(record.client_order_id)
         else:
             self._settle_failure(record, answer)
 
@@ -215,10 +218,11 @@ class OrderManager(Ledger):
         self._renew(record)
         status = order["status"]
         filled = exact(order["filled"]) if order["filled"] else ZERO
-        if status == record.status and filled == record.filled and (record.order_id or not order["order_id"]):
+        same = status == record.status and filled == record.filled and bool(record.order_id or not order["order_id"])
+        if same and not _is_corrected(record, order):
             return True
         written_off = record.status == "rejected" and record.outcome == "not_sent"
-        if filled < record.filled or not (written_off or is_legal(record.status, status)):
+        if not same and (filled < record.filled or not (written_off or is_legal(record.status, status))):
             return self._refuse(record, order, source)
         if not record.order_id:
             record.order_id = order["order_id"]
@@ -319,9 +323,22 @@ class OrderManager(Ledger):
         """Bring every open order up to date with its venue; answer those that changed."""
         changed = []
         name = registry.canonical(exchange_name) if exchange_name else None
+        self._fetch_lacking_fills()
         for venue in sorted({record.exchange for record in self.open_records(name)}):
             changed += self._sync_venue(venue)
         return changed
+
+    def _fetch_lacking_fills(self) -> None:
+        """Ask for the executions of orders that ended with their send, where the answer did not carry them."""
+        for client_order_id in list(self._lacking_fills):
+            record = self.find_ours(client_order_id)
+            fills = self.ask_fills(record, {"filled": record.filled, "order_id": record.order_id}) if record else []
+            if record is None or fills:
+                self._lacking_fills.discard(client_order_id)
+            if record is not None and fills:
+                body = {"client_order_id": client_order_id, "fills": fills}
+                with self.writing():
+                    self.journal.change(record, "fills", body)
 
     def _sync_venue(self, name: str) -> list[dict[str, Any]]:
         answer = registry.call(name, "get_open_orders")
@@ -379,6 +396,12 @@ class OrderManager(Ledger):
     def _select(self, where: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
         self.journal.project()
         return [public(self._live(record)) for record in self.journal.orders(f"WHERE {where}", parameters)]
+
+
+def _is_corrected(record: OrderRecord, order: Mapping[str, Any]) -> bool:
+    """Tell whether a venue has found out a fee or an average price of an order that is otherwise as we know it."""
+    fee, average = order["fee"], order["average_price"]
+    return bool(fee and fee != float(record.fee)) or bool(average and average != float(record.average_price or 0))
 
 
 def filled_late(record: OrderRecord, order: Mapping[str, Any]) -> Decimal | None:

@@ -268,7 +268,7 @@ def _place(name: str, symbol: str, side: str, amount: Any, price: Any, options: 
     try:
         if price is None and "max_slippage" not in chosen:
             collar = number_or_setting("price_collar", None)
-            chosen |= {} if collar is None else {"max_slippage": collar}
+            chosen |= {} if collar is None or collar >= 1 else {"max_slippage": collar}
         return place_order(name, symbol, side, kind, amount, price, **chosen)
     except ExecutionError as error:
         return _refused(symbol, side, amount, price, error)

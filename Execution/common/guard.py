@@ -86,12 +86,17 @@ def call(venue: Venue, account: str, function: str, args: tuple[Any, ...], kwarg
 
 
 def call_batch(venue: Venue, account: str, orders: list[dict[str, Any]]) -> list[Envelope] | None:
-    """Place several orders in one venue call; None where the venue has no batch function. Nothing is repeated."""
+    """Place several orders in one venue call; None where they must go one by one. Nothing is repeated.
+
+    One by one: where the venue has no batch function, or a rate budget counts its orders.
+    """
     target = getattr(venue.module, "place_orders", None)
-    if target is None:
-        return None
     breaker, budget = venue.guard(account)
-    exposing = not all(order.get("reduce_only") for order in orders)
+    if target is None or budget is not None:
+        return None
+    exposing = not all(
+        order.get("reduce_only") or _is_spot_sell(order.get("symbol"), order.get("side")) for order in orders
+    )
     stop = _stop(venue, breaker, budget, "order", exposing=exposing, decisions=[])
     if stop is not None:
         return [stop] * len(orders)
@@ -99,12 +104,10 @@ def call_batch(venue: Venue, account: str, orders: list[dict[str, Any]]) -> list
     if isinstance(answers, list) and len(answers) == len(orders):
         checked = [_checked(answer, "place_limit_order", venue) for answer in answers]
         _judge(breaker, checked[-1], "place_orders")
-        _heed(budget, checked[-1])
         return checked
     if isinstance(answers, list):
         answers = fail("BAD_RESPONSE", f"{venue.name} answered {len(answers)} of {len(orders)} orders", "unknown")
     _judge(breaker, answers, "place_orders")
-    _heed(budget, answers)
     return [answers] * len(orders)
 
 
@@ -141,10 +144,15 @@ def _guarded(
 
 
 def _reduces(function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tell whether an order cannot add exposure: it takes from a position, or sells what is held on spot."""
     if function != "adjust_position":
-        return False
+        return len(args) > 1 and _is_spot_sell(args[0], args[1])
     amount = kwargs.get("amount", args[2] if len(args) > 2 else 0)
     return str(amount).strip().startswith("-")
+
+
+def _is_spot_sell(symbol: Any, side: Any) -> bool:
+    return side == "sell" and isinstance(symbol, str) and not symbol.endswith("-SWAP")
 
 
 def _stop(

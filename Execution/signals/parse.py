@@ -51,7 +51,10 @@ _SIZES = ("amount", "notional", "equity_fraction")
 
 
 class Signal(msgspec.Struct, gc=False):
-    """A valid signal. Exactly one of amount, notional and equity_fraction is set, none for a close."""
+    """A valid signal. Exactly one of amount, notional and equity_fraction is set, none for a close.
+
+    `urgent` is ours: a liquidation, which the price collar must not hold up.
+    """
 
     action: str
     order_type: str
@@ -72,6 +75,7 @@ class Signal(msgspec.Struct, gc=False):
     key: str = ""
     client_order_id: str = ""
     remark: str = ""
+    urgent: bool = False
 
     @property
     def is_plain(self) -> bool:
