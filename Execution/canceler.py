@@ -331,5 +331,7 @@ def _apply(manager: OrderManager, name: str, orders: list[Order]) -> None:
     for order in orders:
         record = manager.find_ours(order["client_order_id"]) or manager.find(order["order_id"], name)
         if record is not None and (record.exchange, record.order_id or order["order_id"]) == (name, order["order_id"]):
+            fills = manager.ask_fills(record, order)
             with manager.writing():
-                manager.apply(record, dict(order), "cancel")
+                manager.apply(record, order, "cancel")
+                manager.keep_fills(record, fills)

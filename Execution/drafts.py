@@ -159,6 +159,14 @@ def wrong_number(value: object, name: str) -> list[str]:
     return []
 
 
+def wrong_fraction(value: object, name: str) -> list[str]:
+    """Name what is wrong with a fraction between 0 and 1; [] where nothing is."""
+    wrong = wrong_number(value, name)
+    if not wrong and positive(value, name) >= 1:
+        wrong.append(f"{name} is a fraction, 0.01 for one percent, and below 1, not {value!r:.40}")
+    return wrong
+
+
 def _wrong_terms(draft: Draft) -> list[str]:
     """Name what is wrong with everything but numbers, side and type."""
     wrong = []
@@ -173,10 +181,12 @@ def _wrong_terms(draft: Draft) -> list[str]:
         wrong.append(f"time_in_force {draft.time_in_force!r:.40} goes with a limit order only")
     if draft.client_order_id is not None:
         wrong += wrong_id(draft.client_order_id, "client_order_id")
-    if draft.strategy != "" and not (isinstance(draft.strategy, str) and len(draft.strategy) <= 64):
-        wrong.append(f"strategy must be text of at most 64 characters, not {draft.strategy!r:.40}")
+    if draft.strategy != "" and not (
+        isinstance(draft.strategy, str) and len(draft.strategy) <= 64 and draft.strategy.isprintable()
+    ):
+        wrong.append(f"strategy must be printable text of at most 64 characters, not {draft.strategy!r:.40}")
     if draft.max_slippage is not None:
-        wrong += wrong_number(draft.max_slippage, "max_slippage")
+        wrong += wrong_fraction(draft.max_slippage, "max_slippage")
         if draft.type != "market":
             wrong.append("max_slippage goes with a market order only")
     if draft.timeout is not None:

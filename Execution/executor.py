@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from Execution.common.deadlines import Deadlines
 from Execution.common.envelope import fail, failure, ok
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.order import OrderRecord, public
+from Execution.common.precision import exactly
 from Execution.common.risk import Verdict
 from Execution.common.risk_state import Snapshot
 from Execution.common.store import on_fork
@@ -54,10 +56,13 @@ class Executor:
         self._mended: set[str] = set()
         self._started = False
         self._start_lock = threading.Lock()
+        self._filled: set[str] = set()
         self.orders.on_deadline = self._watch
+        self.orders.on_fill = self._note_fill
 
     # -- signals
 
+    @exactly
     def execute_signal(self, exchange_name: str, symbol: str, signal: Mapping[str, Any]) -> Envelope:
         """Check a signal, size it, record it durably, send it, answer what became of it.
 
@@ -116,7 +121,12 @@ class Executor:
 
     def order_of(self, name: str, symbol: str, signal: Signal, snapshot: Snapshot) -> OrderRecord:
         """Make the order of a buy or a sell; a market order is bounded by the price collar unless it says otherwise."""
-        return order_of(name, symbol, signal, snapshot, self.risk.limits.price_collar)
+        return order_of(name, symbol, signal, snapshot, self._bound())
+
+    def _bound(self) -> Decimal | None:
+        """Answer the bound of a market order that names none: the price collar, where it is one."""
+        collar = self.risk.limits.price_collar
+        return collar if collar is not None and collar < 1 else None
 
     def _close(self, name: str, symbol: str, signal: Signal, started: float, claim: Claim) -> Envelope:
         """Close exactly what is open; both legs in hedge mode. A spot holding is sold down to the lot."""
@@ -124,7 +134,7 @@ class Executor:
         if not read["success"]:
             return answer_of([], [read], timing_of([started]), None)
         try:
-            records, dust = closing_orders(name, symbol, signal, read["data"], self.risk.limits.price_collar)
+            records, dust = closing_orders(name, symbol, signal, read["data"], self._bound())
         except ExecutionError as error:
             return answer_of([], [failure(error)], timing_of([started]), None)
         if records:
@@ -157,12 +167,14 @@ class Executor:
         def check(record: OrderRecord) -> Envelope | None:
             verdict = self.risk.verdict(record, snapshot)
             verdicts.append(verdict)
-            return None if verdict.allowed else self.deny(record, verdict)
+            passes = verdict.allowed or (signal.urgent and verdict.code == "PRICE_COLLAR")
+            return None if passes else self.deny(record, verdict)
 
         def after(replies: list[Envelope]) -> None:
             if _is_stale(verdicts):
                 return
-            answers.append(answer_of(records, replies, timing_of(marks), verdicts[0], signal.remark))
+            remark = "; ".join(filter(None, [signal.remark, _rest_of(records) if signal.action == "close" else ""]))
+            answers.append(answer_of(records, replies, timing_of(marks), verdicts[0], remark))
             if protection.wants_protection(records[0]):
                 guarded.append(protection.record_protection(self.orders, records[0]))
             if signal.key and not guarded and not is_open_question(answers[0]):
@@ -191,6 +203,8 @@ class Executor:
     def _protect_entry(self, entry: OrderRecord, answer: Envelope, recorded: protection.Protection, key: str) -> None:
         """Send what protects an entry, and put what came of it into the answer."""
         placed = protection.send_protection(self.orders, recorded)
+        if all(each["success"] for each in placed):
+            self._filled.discard(entry.client_order_id)
         answer["data"]["protection"] = placed
         remark = protection.remark_on(entry, placed) if answer["success"] else ""
         answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
@@ -212,6 +226,7 @@ class Executor:
         """Check and send an order made earlier, by a snapshot of now."""
         return self._send([record], signal, started, None, self.risk.prepare(record.exchange, record.symbol))
 
+    @exactly
     def execute_signals(self, batch: Sequence[Mapping[str, Any]]) -> list[Envelope]:
         """Carry out many signals with one commit before and one after; each has its own answer, in their order.
 
@@ -231,6 +246,7 @@ class Executor:
             return [failure(error) for _ in entries]
         return execute_batch(self, entries)
 
+    @exactly
     def handle_risk_signal(self, risk_signal: Mapping[str, Any]) -> Envelope:
         """Carry out a liquidation signal: cancel every order, then close every position, of a symbol or of all.
 
@@ -241,15 +257,28 @@ class Executor:
             Envelope around {"exchange", "symbol", "cancelled", "orders_left", "closed": answers of the closes,
             "positions_left": closing orders that were not filled}. success: no order and no position is left.
         """
-        return liquidate(risk_signal, lambda name, symbol: self.execute_signal(name, symbol, {"action": "close"}))
+        return liquidate(risk_signal, self._close_now)
+
+    def _close_now(self, name: str, symbol: str) -> Envelope:
+        """Close a position at the market; the collar bounds the price, but a wide market does not forbid it."""
+        signal = parse({"action": "close"})
+        signal.urgent = True
+        try:
+            return self._close(name, symbol, signal, time.perf_counter(), None)
+        except ExecutionError as error:
+            return failure(error)
 
     # -- keeping up
 
     def sync(self, exchange_name: str | None = None) -> list[dict[str, Any]]:
         """Bring open orders up to date with their venues, protect what filled, answer what changed."""
         changed = self.orders.sync(exchange_name)
-        for order in changed:
-            record = self.orders.find_ours(order["client_order_id"])
+        names, self._filled = self._filled, set()
+        names.update(order["client_order_id"] for order in changed)
+        for name in names:
+            record = self.orders.find_ours(name)
+            if record is not None and protection.is_lost(record):
+                record = self.orders.find_ours(record.parent)
             if record is not None:
                 self._protect_if_wanted(record)
         self._mend_protection()
@@ -275,6 +304,8 @@ class Executor:
             return []
         placed = protection.protect(self.orders, record)
         for answer in placed:
+            if protection.is_passing(answer):
+                self._filled.add(record.client_order_id)
             if not answer["success"]:
                 log.error(f"entry {record.client_order_id} is NOT PROTECTED: {answer['message']}")
         return placed
@@ -306,6 +337,11 @@ class Executor:
                     self._watch(record)
         self._started = True
 
+    def _note_fill(self, record: OrderRecord) -> None:
+        """Have the next `sync` look whether a fill is protected: another process may have noticed it, and no more."""
+        if protection.wants_protection(record):
+            self._filled.add(record.client_order_id)
+
     def _watch(self, record: OrderRecord) -> None:
         self._deadlines.add(record.deadline, record.client_order_id)
 
@@ -333,7 +369,14 @@ class Executor:
     def close(self) -> None:
         """End the background thread and close the store."""
         self._deadlines.stop()
+        self._started = False
         self.orders.close()
+
+
+def _rest_of(records: Sequence[OrderRecord]) -> str:
+    """Say what closing orders that have ended did not close."""
+    rest = [r for r in records if r.rid and not r.is_open and r.filled < r.amount]
+    return "; ".join(f"{r.remaining.normalize():f} of {r.amount.normalize():f} {r.symbol} is still open" for r in rest)
 
 
 def _is_stale(verdicts: Sequence[Verdict]) -> bool:

@@ -57,6 +57,7 @@ class OrderManager(Ledger):
             )
         )
         self.has_abandoned = False
+        self._lacking_fills: set[str] = set()
         """Whether this process left orders without an outcome, so that the next call looks after them."""
 
     # -- what users were promised
@@ -169,6 +170,8 @@ class OrderManager(Ledger):
         _in_flight.discard(record.client_order_id)
         if answer["success"]:
             self.apply(record, answer["data"], "send")
+            if record.filled and not answer["data"].get("fills"):
+                self._lacking_fills.add(record.client_order_id)
         else:
             self._settle_failure(record, answer)
 
@@ -215,10 +218,11 @@ class OrderManager(Ledger):
         self._renew(record)
         status = order["status"]
         filled = exact(order["filled"]) if order["filled"] else ZERO
-        if status == record.status and filled == record.filled and (record.order_id or not order["order_id"]):
+        same = status == record.status and filled == record.filled and bool(record.order_id or not order["order_id"])
+        if same and not _is_corrected(record, order):
             return True
         written_off = record.status == "rejected" and record.outcome == "not_sent"
-        if filled < record.filled or not (written_off or is_legal(record.status, status)):
+        if not same and (filled < record.filled or not (written_off or is_legal(record.status, status))):
             return self._refuse(record, order, source)
         if not record.order_id:
             record.order_id = order["order_id"]
@@ -262,13 +266,12 @@ class OrderManager(Ledger):
         if record.order_id:
             arguments = {"order_id": record.order_id}
         answer = registry.call(record.exchange, "get_order_status", record.symbol, **arguments)
-        fills = self._ask_fills(record, answer)
+        fills = self.ask_fills(record, answer["data"]) if answer["success"] else []
         final = final and not answer["success"] and not record.parent and not self.is_waiting(record)
         with self.writing():
             if answer["success"]:
                 self.apply(record, answer["data"], "sync")
-                if fills:
-                    self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": fills})
+                self.keep_fills(record, fills)
             elif final and self.is_absent(record, answer):
                 self._change(record, "rejected", "resolve", outcome="not_sent", message="the venue never received it")
                 return ok(public(record), "the venue never received it")
@@ -287,11 +290,18 @@ class OrderManager(Ledger):
         row = self.journal.signal(key) if key else None
         return row is not None and row.answer is None
 
-    def _ask_fills(self, record: OrderRecord, answer: Envelope) -> list[tuple[Any, ...]]:
-        """Answer the executions of an order whose status came without them."""
-        if not answer["success"] or "fills" in answer["data"] or not answer["data"]["filled"]:
+    def keep_fills(self, record: OrderRecord, fills: list[tuple[Any, ...]]) -> None:
+        """Write down executions that the book does not have; inside `writing()`."""
+        known = {row.trade_id for row in self.journal.fills("WHERE rid = ?", (record.rid,))} if fills else set()
+        new = [fill for fill in fills if fill[0] not in known]
+        if new:
+            self.journal.change(record, "fills", {"client_order_id": record.client_order_id, "fills": new})
+
+    def ask_fills(self, record: OrderRecord, order: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Ask the venue for the executions of an order whose status came without them."""
+        if "fills" in order or not order["filled"]:
             return []
-        order_id = record.order_id or answer["data"]["order_id"]
+        order_id = record.order_id or order["order_id"]
         found = registry.call(record.exchange, "get_fills", record.symbol, order_id=order_id)
         return [fill_facts(fill) for fill in found["data"]] if found["success"] else []
 
@@ -313,9 +323,22 @@ class OrderManager(Ledger):
         """Bring every open order up to date with its venue; answer those that changed."""
         changed = []
         name = registry.canonical(exchange_name) if exchange_name else None
+        self._fetch_lacking_fills()
         for venue in sorted({record.exchange for record in self.open_records(name)}):
             changed += self._sync_venue(venue)
         return changed
+
+    def _fetch_lacking_fills(self) -> None:
+        """Ask for the executions of orders that ended with their send, where the answer did not carry them."""
+        for client_order_id in list(self._lacking_fills):
+            record = self.find_ours(client_order_id)
+            fills = self.ask_fills(record, {"filled": record.filled, "order_id": record.order_id}) if record else []
+            if record is None or fills:
+                self._lacking_fills.discard(client_order_id)
+            if record is not None and fills:
+                body = {"client_order_id": client_order_id, "fills": fills}
+                with self.writing():
+                    self.journal.change(record, "fills", body)
 
     def _sync_venue(self, name: str) -> list[dict[str, Any]]:
         answer = registry.call(name, "get_open_orders")
@@ -375,6 +398,12 @@ class OrderManager(Ledger):
         return [public(self._live(record)) for record in self.journal.orders(f"WHERE {where}", parameters)]
 
 
+def _is_corrected(record: OrderRecord, order: Mapping[str, Any]) -> bool:
+    """Tell whether a venue has found out a fee or an average price of an order that is otherwise as we know it."""
+    fee, average = order["fee"], order["average_price"]
+    return bool(fee and fee != float(record.fee)) or bool(average and average != float(record.average_price or 0))
+
+
 def filled_late(record: OrderRecord, order: Mapping[str, Any]) -> Decimal | None:
     """Answer the larger filled amount that a venue reports for an order whose end we know already, else None."""
     filled = exact(order["filled"])
@@ -401,27 +430,39 @@ def _external(info: dict[str, Any]) -> OrderRecord:
             wrong.append(f"{name} must be one of {', '.join(allowed)}, not {info[name]!r:.40}")
     if not info.get("order_id") and not info.get("client_order_id"):
         wrong.append("order_id is missing")
+    wrong += [_wrong_text(info[key], key) for key in ("order_id", "client_order_id", "strategy") if info.get(key)]
+    wrong = list(filter(None, wrong))
     if wrong:
         raise Refused("INVALID_ORDER", "; ".join(wrong))
     name = registry.canonical(info["exchange"])
     order_id = str(info.get("order_id") or "")
     now = clock.now()
     price, stop, average = (info.get(field) for field in ("price", "stop_price", "average_price"))
+    amount = positive(info["amount"], "amount")
+    filled = positive(info["filled"], "filled") if info.get("filled") else ZERO
+    if filled > amount:
+        raise Refused("INVALID_ORDER", f"filled {filled} is more than amount {amount}")
     return OrderRecord(
         client_order_id=str(info.get("client_order_id") or f"{name}/{order_id}"),
         exchange=name,
         symbol=registry.symbol_of(name, info["symbol"]),
         side=info["side"],
         type=info["type"],
-        amount=positive(info["amount"], "amount"),
+        amount=amount,
         price=None if price is None else positive(price, "price"),
         stop_price=None if stop is None else positive(stop, "stop_price"),
         terms=terms_of("GTC", False, bool(info.get("reduce_only"))),
         status=info.get("status", "open"),
         order_id=order_id,
-        filled=positive(info["filled"], "filled") if info.get("filled") else ZERO,
+        filled=filled,
         average_price=None if average is None else positive(average, "average_price"),
-        created=float(info.get("timestamp") or now),
+        created=float(positive(info["timestamp"], "timestamp")) if info.get("timestamp") else now,
         updated=now,
         strategy=str(info.get("strategy") or ""),
     )
+
+
+def _wrong_text(value: object, name: str) -> str:
+    """Name what is wrong with a text that the store shall keep; "" where nothing is."""
+    text = str(value)
+    return "" if text.isprintable() and len(text) <= 200 else f"{name} must be printable text, not {value!r:.80}"

@@ -7,9 +7,9 @@ Nothing is sent before its intent is committed. What is refused on the way says 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from Execution import registry
@@ -203,17 +203,27 @@ def _unrecorded(answer: Envelope, error: StoreError) -> Envelope:
 
 def send(records: Sequence[OrderRecord]) -> list[Envelope]:
     """Hand recorded orders to their venues: each venue's in order, several venues side by side."""
+    if len(records) == 1:
+        return [_send_one(records[0])]
     venues: dict[str, list[int]] = {}
     for index, record in enumerate(records):
         venues.setdefault(record.exchange, []).append(index)
     if len(venues) <= 1:
         return _send_to_one(records)
+    groups = list(venues.values())
+    replies: list[list[Envelope]] = [[] for _ in groups]
+
+    def work(number: int) -> None:
+        replies[number] = _send_to_one([records[index] for index in groups[number]])
+
+    threads = [threading.Thread(target=work, args=(n,), name=f"execution-send-{n}") for n in range(len(groups))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     answers: dict[int, Envelope] = {}
-    with ThreadPoolExecutor(len(venues), thread_name_prefix="execution-send") as pool:
-        groups = [(indices, [records[i] for i in indices]) for indices in venues.values()]
-        results = pool.map(lambda group: _send_to_one(group[1]), groups)
-        for (indices, _), replies in zip(groups, results, strict=True):
-            answers |= dict(zip(indices, replies, strict=True))
+    for indices, answered in zip(groups, replies, strict=True):
+        answers |= dict(zip(indices, answered, strict=True))
     return [answers[index] for index in range(len(records))]
 
 

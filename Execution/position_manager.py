@@ -15,7 +15,7 @@ from Execution.common import clock
 from Execution.common.envelope import failure
 from Execution.common.errors import ErrorCode, ExecutionError, Refused
 from Execution.common.holding import Holding, as_dict, flat, holding_of, totals, with_mark
-from Execution.common.precision import ZERO, Rules, exact, positive, round_down
+from Execution.common.precision import ZERO, Rules, exact, exactly, positive, round_down
 from Execution.common.risk_limits import number_or_setting
 from Execution.common.symbols import is_swap, split
 from Execution.common.types import Envelope
@@ -25,6 +25,7 @@ from Execution.order_sender import place_order
 class PositionManager:
     """Positions of any venue. Holds no state: what it answers was just read. Any number of threads."""
 
+    @exactly
     def get_position(self, exchange_name: str, symbol: str, *, side: str | None = None) -> dict[str, Any]:
         """Read a position.
 
@@ -54,6 +55,7 @@ class PositionManager:
             "message": remark,
         }
 
+    @exactly
     def get_positions(self, exchange_name: str) -> dict[str, Any]:
         """Read every position of a venue.
 
@@ -77,6 +79,7 @@ class PositionManager:
             "timestamp": clock.now(),
         }
 
+    @exactly
     def increase_position(
         self, exchange_name: str, symbol: str, side: str, amount: Any, price: Any = None, **options: Any
     ) -> dict[str, Any]:
@@ -104,6 +107,7 @@ class PositionManager:
             return _refused(symbol, order_side, amount, price, error)
         return _place(name, unified, order_side, amount, price, options)
 
+    @exactly
     def decrease_position(
         self,
         exchange_name: str,
@@ -138,6 +142,7 @@ class PositionManager:
             return _refused(symbol, order_side, amount, price, error)
         return _place(name, unified, order_side, wanted, price, _reducing(options, unified))
 
+    @exactly
     def close_position(
         self, exchange_name: str, symbol: str, price: Any = None, *, side: str | None = None, **options: Any
     ) -> dict[str, Any]:
@@ -263,7 +268,7 @@ def _place(name: str, symbol: str, side: str, amount: Any, price: Any, options: 
     try:
         if price is None and "max_slippage" not in chosen:
             collar = number_or_setting("price_collar", None)
-            chosen |= {} if collar is None else {"max_slippage": collar}
+            chosen |= {} if collar is None or collar >= 1 else {"max_slippage": collar}
         return place_order(name, symbol, side, kind, amount, price, **chosen)
     except ExecutionError as error:
         return _refused(symbol, side, amount, price, error)

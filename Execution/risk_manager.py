@@ -19,7 +19,7 @@ from Execution import registry
 from Execution.common import clock, log, symbols
 from Execution.common.errors import ExecutionError
 from Execution.common.order import OrderRecord
-from Execution.common.precision import exact, number_of
+from Execution.common.precision import exact, exactly, number_of
 from Execution.common.risk import ZERO, AccountLevel, OrderView, RiskState, Verdict, denied
 from Execution.common.risk_limits import age_or_setting, limits_of, thresholds_of
 from Execution.common.risk_reader import OrderBook, Reader
@@ -101,6 +101,7 @@ class RiskManager:
 
     # -- what users were promised
 
+    @exactly
     def check_order_risk(
         self,
         exchange_name: str,
@@ -141,6 +142,7 @@ class RiskManager:
                 break
         return verdict
 
+    @exactly
     def check_account_risk(self, exchange_name: str) -> dict[str, Any]:
         """Read the account and say how it stands.
 
@@ -179,6 +181,7 @@ class RiskManager:
 
     # -- around a send
 
+    @exactly
     def prepare(self, exchange_name: str, symbol: str) -> Snapshot:
         """Ask the venue for what is stale, and answer what an order is judged by. No transaction may be held.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -46,15 +47,19 @@ def fork(work: Callable[[], Any]) -> int:
     except BaseException:
         traceback.print_exc()
     finally:
-        _save_coverage()
-        os._exit(code)
+        # Whatever happens, the child must not go on with the tests of its parent.
+        try:
+            _save_coverage()
+        finally:
+            os._exit(code)
 
 
 def _save_coverage() -> None:
     measuring = sys.modules["coverage"].Coverage.current() if "coverage" in sys.modules else None
     if measuring is not None:
         measuring.stop()
-        measuring.save()
+        with contextlib.suppress(Exception):  # a child without rights cannot write what it measured
+            measuring.save()
 
 
 def ended(pid: int) -> int:

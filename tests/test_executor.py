@@ -150,6 +150,7 @@ def test_a_market_order_carries_the_collar() -> None:
         ({"action": "buy", "amount": 1, "price": 5, "time_in_force": "DAY"}, ["time_in_force must be one of"]),
         ({"action": "buy", "amount": 1, "post_only": "yes", "price": 5}, ["post_only must be True or False"]),
         ({"action": "buy", "amount": 1, "post_only": True}, ["post_only goes with a limit order only"]),
+        ({"action": "buy", "amount": 1, "max_slippage": 5}, ["max_slippage is a fraction"]),
         ({"action": "buy", "amount": 1, "leverage": 0}, ["leverage must be a whole number"]),
         ({"action": "buy", "amount": 1, "key": "x" * 300}, ["key must be 1 to 200 printable"]),
         ({"action": "buy", "amount": 1, "key": ""}, ["key must be 1 to 200 printable"]),
@@ -606,3 +607,60 @@ def test_a_fault_of_ours_is_an_answer_of_unknown_outcome(monkeypatch: pytest.Mon
     assert (answer["data"]["error"], answer["data"]["outcome"]) == ("INTERNAL", "unknown")
     assert position() == 0.01
     monkeypatch.undo()
+
+
+def test_a_wide_market_does_not_hold_up_a_liquidation() -> None:
+    assert execute_signal("paper", SWAP, {"action": "buy", "amount": 0.01})["success"]
+    paper.set_price(SWAP, 50000, 60001, size=100)
+    assert execute_signal("paper", SWAP, {"action": "close"})["data"]["rule"] == "PRICE_COLLAR"
+    answer = default_executor().handle_risk_signal({"signal": "liquidate", "exchange": "paper"})
+    assert answer["success"], answer
+    assert position() == 0
+
+
+def test_a_collar_of_one_is_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISK_PRICE_COLLAR", "1")
+    assert execute_signal("paper", SWAP, {"action": "buy", "amount": 0.01})["success"]
+
+
+def test_a_close_that_fills_in_part_says_what_is_left() -> None:
+    execute_signal("paper", SWAP, {"action": "buy", "amount": 0.1})
+    paper.set_price(SWAP, 60000, 60001, size=0.02)
+    answer = execute_signal("paper", SWAP, {"action": "close"})
+    assert "0.08 of 0.1" in answer["message"]
+
+
+def test_two_executors_of_one_process_share_their_keys() -> None:
+    other = Executor(default_manager())
+    signal = {"action": "buy", "amount": 0.01, "key": "k"}
+    answers: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda e=e: answers.append(e.execute_signal("paper", SWAP, signal)))
+        for e in (other, default_executor()) * 4
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(answer == answers[0] for answer in answers)
+    assert position() == 0.01
+
+
+def test_executions_that_the_answer_did_not_carry_are_fetched() -> None:
+    class Terse:
+        NAME = "terse"
+        LOCAL = True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(paper, name)
+
+        def place_market_order(self, symbol: str, side: str, amount: Any, **options: Any) -> Any:
+            answer = paper.place_market_order(symbol, side, amount, **options)
+            del answer["data"]["fills"]
+            return answer
+
+    registry.register(Terse())  # type: ignore[arg-type]
+    name = execute_signal("terse", SWAP, {"action": "buy", "amount": 0.01})["data"]["client_order_id"]
+    assert default_manager().get_fills(name) == []
+    default_executor().sync()
+    assert sum(fill["amount"] for fill in default_manager().get_fills(name)) == 0.01

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import decimal
 import json
+import queue
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,9 @@ import pytest
 
 from Execution import (
     PositionManager,
+    RiskManager,
+    cancel_all_orders,
+    cancel_order,
     cancel_orders,
     execute_signal,
     execute_signals,
@@ -20,11 +26,14 @@ from Execution import (
 )
 from Execution.common import clock, process
 from Execution.common.audit import Verification
-from Execution.common.envelope import fail
+from Execution.common.envelope import fail, ok
+from Execution.common.errors import StoreError
 from Execution.exchanges import paper
 from Execution.executor import default_executor
 from Execution.order_manager import OrderManager, default_manager
 from Execution.signals.inbox import FileSource
+from Execution.simulation import account
+from tests import children
 from tests.fakes import FakeVenue
 
 SWAP = "BTC-USDT-SWAP"
@@ -96,6 +105,48 @@ def test_an_order_that_has_no_number_yet_is_cancelled_by_our_id_and_no_other(ven
         hands.advance(5)
         executor.poll_deadlines()
     assert venue.orders[other["order_id"]]["status"] == "open"
+
+
+def test_nobody_builds_on_a_commit_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = default_manager()
+    held: list[bool] = []
+
+    def fail_to_commit(*_: Any) -> None:
+        raise StoreError("the disk is full")
+
+    forget = book.journal._forget
+    monkeypatch.setattr(book.journal, "_forget", lambda: (held.append(book.lock._is_owned()), forget()))  # type: ignore[attr-defined]
+    monkeypatch.setattr(book.journal.database, "_finish", fail_to_commit)
+    with pytest.raises(StoreError), book.writing():
+        book.journal.note("test", {})
+    monkeypatch.undo()
+    book.journal.database.connection.execute("ROLLBACK")
+    assert held == [True]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timestamp": float("inf")},
+        {"timestamp": float("nan")},
+        {"timestamp": "yesterday"},
+        {"timestamp": []},
+        {"order_id": "\ud800"},
+        {"strategy": "a\0b"},
+        {"filled": 2},
+    ],
+)
+def test_nothing_enters_the_book_that_nobody_can_read_again(wrong: dict[str, Any]) -> None:
+    facts = {"order_id": "1", "exchange": "paper", "symbol": SWAP, "side": "buy", "type": "limit", "amount": 1}
+    answer = default_manager().add_order({**facts, "status": "open", **wrong})
+    assert answer["data"].get("error", "") == ("INVALID_ORDER" if wrong != {"timestamp": []} else "")
+    other = OrderManager()
+    assert len(other.get_open_orders()) == answer["success"]
+    other.close()
+
+
+def test_a_strategy_that_cannot_be_written_is_refused() -> None:
+    assert place_order("paper", SWAP, "buy", "limit", 0.01, 50000, strategy="\ud800")["data"]["outcome"] == "not_sent"
 
 
 # -- outcomes
@@ -231,7 +282,186 @@ def test_a_liquidation_that_the_market_did_not_fill_is_no_success() -> None:
     assert default_executor().handle_risk_signal(signal)["success"]
 
 
+# -- executions
+
+
+def test_a_cancelled_order_keeps_what_it_filled() -> None:
+    answer = place_order("paper", SWAP, "buy", "limit", 0.05, 59000)
+    paper.set_price(SWAP, 58990, 59000, size=0.02)
+    assert cancel_order("paper", SWAP, answer["order_id"])["data"]["filled"] == 0.02
+    until = time.monotonic() + 10
+    while not (fills := default_manager().get_fills(answer["order_id"])) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert [fill["amount"] for fill in fills] == [0.02]
+
+
+def test_asking_again_and_again_writes_nothing_new(venue: FakeVenue) -> None:
+    answer = place_order("fake", SWAP, "buy", "limit", 1, 100)
+    order = venue.orders[answer["order_id"]]
+    order |= {"filled": 0.4, "status": "partially_filled", "average_price": 100.0}
+    facts = {"trade_id": "t", "amount": 0.4, "price": 100.0, "fee": 0.0, "fee_currency": "USDT", "maker": True}
+    fill = {**facts, "timestamp": 1.0, **{key: order[key] for key in ("order_id", "client_order_id", "symbol", "side")}}
+    lengths = []
+    for _ in range(3):
+        venue.then("get_fills", ok([fill]))
+        default_manager().update_order_status("fake", answer["order_id"])
+        lengths.append(len(default_manager().get_history(answer["order_id"])))
+    assert lengths[0] == lengths[2]
+    assert [fill["trade_id"] for fill in default_manager().get_fills(answer["order_id"])] == ["t"]
+
+
+# -- protection
+
+
+def protective() -> list[tuple[str, float]]:
+    return [(order["type"], order["amount"]) for order in paper.get_open_orders()["data"] if order["type"] != "limit"]
+
+
+def test_a_fill_that_somebody_else_noticed_is_protected() -> None:
+    answer = execute_signal("paper", SWAP, buy(price=59000, stop_loss=55000))
+    paper.set_price(SWAP, 58990, 58991, size=100)
+    assert default_manager().update_order_status("paper", answer["data"]["order_id"])["data"]["status"] == "filled"
+    default_executor().sync()
+    assert protective() == [("stop", 0.01)]
+    default_executor().sync()
+    assert protective() == [("stop", 0.01)]
+
+
+def test_what_an_entry_filled_before_it_was_cancelled_is_protected() -> None:
+    answer = execute_signal("paper", SWAP, buy(amount=0.05, price=59000, stop_loss=55000))
+    paper.set_price(SWAP, 58990, 59000, size=0.02)
+    assert cancel_order("paper", SWAP, answer["data"]["order_id"])["success"]
+    default_executor().sync()
+    assert protective() == [("stop", 0.02)]
+
+
+def test_a_stop_that_never_arrived_is_placed_again(venue: FakeVenue) -> None:
+    venue.then("place_stop_order", fail("TIMEOUT", "no answer", "unknown"))
+    assert execute_signal("fake", SWAP, buy(amount=1, stop_loss=90))["success"]
+    for _ in range(3):
+        default_executor().sync()
+    assert [order["type"] for order in venue.orders.values() if order["status"] == "open"] == ["stop"]
+
+
+def test_a_stop_is_tried_again_while_the_venue_is_down(venue: FakeVenue) -> None:
+    venue.failing["place_stop_order"] = ("VENUE_DOWN", "not_sent")
+    assert execute_signal("fake", SWAP, buy(amount=1, stop_loss=90))["success"]
+    default_executor().sync()
+    venue.failing.clear()
+    for _ in range(2):
+        default_executor().sync()
+    assert [order["type"] for order in venue.orders.values() if order["status"] == "open"] == ["stop"]
+
+
+def test_no_venue_is_asked_while_the_store_is_held(venue: FakeVenue) -> None:
+    answer = execute_signal("fake", SWAP, buy(amount=1, price=100, stop_loss=90))
+    venue.fill(venue.orders[answer["data"]["order_id"]])
+    registry.find("fake")[0].rules.clear()
+    held: list[bool] = []
+    venue.before = lambda function: held.append(default_manager().lock._is_owned())  # type: ignore[attr-defined]
+    default_executor().sync()
+    assert True not in held
+
+
+def test_an_answer_that_cannot_be_kept_is_still_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_to_keep(*_: Any) -> None:
+        raise StoreError("the disk is full")
+
+    executor, signal = default_executor(), buy(stop_loss=55000, key="k")
+    monkeypatch.setattr(executor.orders.journal, "answer_signal", fail_to_keep)
+    assert executor.execute_signal("paper", SWAP, signal)["success"]
+    monkeypatch.undo()
+    monkeypatch.setenv("PAPER_SOURCE", "fixed")
+    assert executor.execute_signal("paper", SWAP, signal)["success"]
+    assert (len(paper.get_fills()["data"]), protective()) == (1, [("stop", 0.01)])
+
+
+# -- several processes, and files that vanish
+
+
+def test_the_deadline_of_an_order_is_met_when_its_process_has_ended() -> None:
+    default_executor().start()
+    children.run(
+        "from Execution import place_order\n"
+        f"assert place_order('paper', {SWAP!r}, 'buy', 'limit', 0.01, 50000, timeout=0.2)['success']"
+    )
+    until = time.monotonic() + 10
+    while paper.get_open_orders()["data"] and time.monotonic() < until:
+        default_executor().sync()
+        time.sleep(0.02)
+    assert paper.get_open_orders()["data"] == []
+
+
+def test_a_store_that_was_removed_is_noticed(home: Path) -> None:
+    assert execute_signal("paper", SWAP, buy())["success"]
+    (home / "execution.db").unlink()
+    time.sleep(0.15)
+    answer = execute_signal("paper", SWAP, buy())
+    assert (answer["data"]["error"], answer["data"]["outcome"]) == ("STORE_FAILED", "not_sent")
+    assert execute_signal("paper", SWAP, buy())["success"]
+    assert (home / "execution.db").is_file()
+
+
+# -- the caller's decimal context
+
+
+@pytest.mark.usefixtures("spot")
+@pytest.mark.parametrize("trapping", [False, True])
+def test_the_callers_decimal_context_changes_nothing(trapping: bool) -> None:
+    with decimal.localcontext() as here:
+        here.prec, here.rounding, here.traps[decimal.Inexact] = 3, decimal.ROUND_UP, trapping
+        answer = execute_signal("paper", SWAP, {"action": "buy", "notional": "2000.77", "price": 59123.4})
+        assert answer["data"]["order"]["amount"] == 0.033
+        assert place_order("paper", SWAP, "buy", "limit", "1.2345", 50000.1)["success"]
+        assert default_manager().exposure("paper", SWAP)[0] == decimal.Decimal("1.267")
+        assert execute_signal("paper", SPOT, buy(amount="0.012345"))["success"]
+        assert PositionManager().decrease_position("paper", SPOT, "0.00123")["success"]
+        assert RiskManager().check_account_risk("paper")["metrics"]["total_equity"] == pytest.approx(99999.5, abs=1)
+        assert RiskManager().check_order_risk("paper", SWAP, "buy", "0.001", 60000.1)["allowed"]
+        assert execute_signal("paper", SPOT, {"action": "close"})["success"]
+        facts = {"symbol": SWAP, "side": "buy", "type": "limit", "amount": "1.23456789", "filled": "0.1", "price": 1}
+        assert default_manager().add_order({**facts, "order_id": "z", "exchange": "paper", "status": "open"})["success"]
+        assert default_manager().get_order("z")["remaining"] == 1.13456789  # type: ignore[index]
+        assert cancel_all_orders("paper")["success"]
+        assert decimal.getcontext().prec == 3
+
+
+def test_executions_that_cannot_be_kept_are_no_answer(venue: FakeVenue) -> None:
+    fill = dict.fromkeys(("trade_id", "order_id", "side", "fee_currency"), "1") | {"maker": True, "client_order_id": ""}
+    for wrong in ({"amount": None}, {"timestamp": None}, {"price": float("nan")}, {"trade_id": 7}):
+        venue.then("get_fills", ok([{**fill, "amount": 1.0, "price": 1.0, "fee": 0.0, "timestamp": 1.0, **wrong}]))
+        assert registry.call("fake", "get_fills", SWAP)["data"]["error"] == "BAD_RESPONSE"
+
+
+# -- the loop
+
+
+def test_a_loop_looks_after_what_was_opened_before_it_began() -> None:
+    assert execute_signal("paper", SWAP, buy())["success"]
+    looked: list[str] = []
+    executor, stop = default_executor(), threading.Event()
+
+    def look(name: str) -> dict[str, Any]:
+        looked.append(name)
+        stop.set()
+        return {"risk_level": "safe"}
+
+    executor.risk.check_account_risk = look  # type: ignore[method-assign]
+    executor.run(queue.Queue(), risk_every=0.01, stop=stop)
+    assert looked == ["paper"]
+
+
 # -- limits
+
+
+def test_a_leg_is_as_large_as_its_own_orders_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPER_POSITION_MODE", "hedge")
+    account.forget()
+    assert paper.set_price(SWAP, 60000, 60001, size=100)["success"]
+    for _ in range(3):
+        execute_signal("paper", SWAP, buy(amount=0.1))
+        execute_signal("paper", SWAP, {"action": "sell", "amount": 0.1})
+    assert {p["side"]: p["size"] for p in paper.get_positions(SWAP)["data"]} == {"long": 0.1, "short": 0.1}
 
 
 def test_the_leverage_limit_is_for_the_leverage_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -299,11 +299,10 @@ def test_a_venue_that_says_rate_limited_is_left_alone(ticks: Time) -> None:
     assert call(LIMIT)["success"]
 
 
-def test_a_batch_that_is_rate_limited_stops_the_rest_too(ticks: Time) -> None:
+def test_orders_that_a_budget_counts_go_one_by_one(ticks: Time) -> None:
     venue = limited(order=Limit(100, 1.0))
-    venue.place_orders = lambda orders: [fail("RATE_LIMITED", "slow", "not_sent", retry_after=9.0)] * 2  # type: ignore[attr-defined]
-    registry.call_batch("fake", [{}, {}])
-    assert call(LIMIT)["data"]["retry_after"] == pytest.approx(9.0)
+    venue.place_orders = lambda orders: [fail("INTERNAL", "not to be called", "unknown")] * 2  # type: ignore[attr-defined]
+    assert registry.call_batch("fake", [{}, {}]) is None
 
 
 def test_without_retry_after_the_pause_is_a_second(ticks: Time) -> None:
@@ -634,3 +633,20 @@ def test_a_module_may_be_any_object(ticks: Time) -> None:
     functions = {name: (lambda *_a, **_k: ok({})) for name in registry.VENUE_FUNCTIONS}
     registry.register(SimpleNamespace(NAME="plain", UNSUPPORTED={}, **functions))  # type: ignore[arg-type]
     assert registry.call("plain", "get_account_info") == ok({})
+
+
+def test_a_venue_that_answers_reads_and_swallows_orders_is_sick(venue: FakeVenue) -> None:
+    for _ in range(5):
+        venue.then("place_market_order", fail("TIMEOUT", "no answer", "unknown"))
+        registry.call("fake", "place_market_order", "BTC-USDT", "buy", 1)
+        assert registry.call("fake", "get_ticker", "BTC-USDT")["success"]
+    refused = registry.call("fake", "place_market_order", "BTC-USDT", "buy", 1)
+    assert refused["data"]["outcome"] == "not_sent"
+    assert "no new exposure" in refused["message"]
+
+
+def test_an_open_breaker_lets_a_spot_holding_be_sold(venue: FakeVenue) -> None:
+    for _ in range(5):
+        venue.then("place_market_order", fail("TIMEOUT", "no answer", "unknown"))
+        registry.call("fake", "place_market_order", "BTC-USDT", "buy", 1)
+    assert registry.call("fake", "place_market_order", "BTC-USDT", "sell", 1)["success"]

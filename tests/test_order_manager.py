@@ -112,7 +112,7 @@ def test_a_fill_after_the_cancel_is_booked(book: OrderManager) -> None:
     assert (record.status, record.filled) == ("cancelled", Decimal("0.006"))
     assert apply(book, record, seen("filled", 0.01))
     assert book.get_order("a1")["status"] == "filled"
-    assert book.net_filled("paper")[1] == {SYMBOL: Decimal("0.01")}
+    assert book.net_filled("paper")[1][SYMBOL] == Decimal("0.01")
 
 
 def test_fills_are_stored_once_by_trade_id(book: OrderManager) -> None:
@@ -448,3 +448,13 @@ def test_what_a_living_process_is_sending_is_left_alone(book: OrderManager) -> N
     book.abandon([record])
     assert [o["outcome"] for o in other.sync()] == ["not_sent"]
     other.close()
+
+
+def test_a_fee_that_the_venue_finds_out_later_is_taken_over(book: OrderManager) -> None:
+    record = enter(book, record_of())
+    apply(book, record, seen("filled", 0.01, fee=0.0))
+    assert apply(book, record, seen("filled", 0.01, fee=0.5))
+    assert book.get_order("a1")["fee"] == 0.5
+    assert apply(book, record, seen("filled", 0.01, fee=0.0))
+    assert (record.fee, record.status) == (Decimal("0.5"), "filled")
+    assert [e.kind for e in book.journal.events()] == ["intent", "filled", "filled"]

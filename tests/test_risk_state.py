@@ -46,15 +46,23 @@ def account(long=0, short=0, filled=0, doubt=0, hedge=False):
         (account(long=5, doubt=-2), 0, 5, 3),
         (account(long=5, filled=1, doubt=-2), 4, 8, 6),
         (account(long=5, short=3, hedge=True), 0, 5, -3),
-        (account(long=5, short=3, hedge=True), 2, 7, -3),
-        (account(long=5, short=3, hedge=True), -2, 5, -5),
-        (account(long=5, short=3, doubt=2, hedge=True), 1, 8, -3),
-        (account(long=5, short=3, doubt=-2, hedge=True), -1, 5, -6),
     ],
 )
 def test_the_position_that_an_order_is_judged_by(known, now, buying, selling):
     assert known.position(SYMBOL, "buy", {SYMBOL: D(now)}) == buying
     assert known.position(SYMBOL, "sell", {SYMBOL: D(now)}) == selling
+
+
+def test_a_leg_grows_by_what_opened_it():
+    known = Account(
+        hedge=True,
+        longs={SYMBOL: D(5)},
+        shorts={SYMBOL: D(3)},
+        filled={f"{SYMBOL} buy": D(1)},
+        doubt={f"{SYMBOL} sell": D(2)},
+    )
+    now = {SYMBOL: D(0), f"{SYMBOL} buy": D(4), f"{SYMBOL} sell": D(4)}
+    assert (known.position(SYMBOL, "buy", now), known.position(SYMBOL, "sell", now)) == (8, -9)
 
 
 def test_doubt_is_what_was_filled_in_between():

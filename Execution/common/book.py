@@ -8,6 +8,11 @@ from Execution.common.order import ZERO, OrderRecord
 from Execution.common.types import OPEN_STATUSES
 
 
+def leg_of(symbol: str, side: str) -> str:
+    """Answer the name that a sum of one side has among those of a symbol."""
+    return f"{symbol} {side}"
+
+
 class Book:
     """Open orders by client_order_id; per (exchange, symbol) what they may still buy and sell; counts per exchange."""
 
@@ -72,9 +77,15 @@ class Book:
             sums = self._net_filled.setdefault(record.exchange, {})
             amount = record.filled - filled_before
             sums[record.symbol] = sums.get(record.symbol, ZERO) + (amount if record.side == "buy" else -amount)
+            if "reduce_only" not in record.terms:
+                leg = leg_of(record.symbol, record.side)
+                sums[leg] = sums.get(leg, ZERO) + amount
 
     def net_filled(self, exchange: str) -> tuple[int, dict[str, Decimal]]:
-        """Answer (n, {symbol: bought less sold since the book was loaded for the n-th time}); do not change it."""
+        """Answer (n, sums since the book was loaded for the n-th time); do not change them.
+
+        {symbol: bought less sold, leg_of(symbol, side): filled on a side by orders that are not reduce-only}.
+        """
         return self._loads, self._net_filled.get(exchange) or {}
 
     def _expose(self, record: OrderRecord, amount: Decimal) -> None:

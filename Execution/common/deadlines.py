@@ -12,6 +12,7 @@ from Execution.common import clock, log
 from Execution.common.store import on_fork
 
 _RETRY = 1.0
+_NEVER = float("inf")
 _all: weakref.WeakSet[Deadlines] = weakref.WeakSet()
 
 
@@ -26,6 +27,7 @@ class Deadlines:
     def __init__(self, expired: Callable[[str], None]) -> None:
         self._expired = expired
         self._heap: list[tuple[float, str]] = []
+        self._nearest: dict[str, float] = {}
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -35,8 +37,11 @@ class Deadlines:
         return len(self._heap)
 
     def add(self, when: float, name: str) -> None:
-        """Have `expired(name)` called at `when`, seconds UTC."""
+        """Have `expired(name)` called at `when`, seconds UTC; once, however often it is told."""
         with self._wake:
+            if self._nearest.get(name, _NEVER) <= when:
+                return
+            self._nearest[name] = when
             heapq.heappush(self._heap, (when, name))
             if self._thread is None and clock.now is time.time and not self._stopping:
                 self._thread = threading.Thread(target=self._run, name="execution-deadlines", daemon=True)
@@ -61,6 +66,7 @@ class Deadlines:
         with self._wake:
             self._stopping = True
             self._heap.clear()
+            self._nearest.clear()
             self._wake.notify()
             thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
@@ -72,13 +78,16 @@ class Deadlines:
         # The thread stayed with the parent, which keeps its deadlines; the lock may have been held by it.
         self._wake = threading.Condition()
         self._heap.clear()
+        self._nearest.clear()
         self._thread = None
         self._stopping = False
 
     def _due(self) -> str:
         with self._wake:
             if self._heap and self._heap[0][0] <= clock.now():
-                return heapq.heappop(self._heap)[1]
+                name = heapq.heappop(self._heap)[1]
+                self._nearest.pop(name, None)
+                return name
         return ""
 
     def _run(self) -> None:

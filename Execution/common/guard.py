@@ -14,7 +14,7 @@ from typing import Any, cast
 from Execution.common import log, settings
 from Execution.common.envelope import fail, failure
 from Execution.common.errors import ERROR_CODES, OUTCOMES, ExecutionError, Outcome
-from Execution.common.precision import Rules
+from Execution.common.precision import Rules, exactly
 from Execution.common.resilience import Breaker, Budget, Limit, backoff
 from Execution.common.types import STATUSES, VENUE_FUNCTIONS, Envelope, Exchange
 
@@ -79,31 +79,35 @@ def call(venue: Venue, account: str, function: str, args: tuple[Any, ...], kwarg
         return _guarded(venue, account, function, target, args, kwargs, [])
     answer: Envelope = _once(venue, account, function, target, args, kwargs)
     if answer["success"]:
-        breaker.failures = 0
+        if breaker.failures:
+            breaker.succeeded(submit=function in SUBMITS)
         return answer
     return _guarded(venue, account, function, target, args, kwargs, [], answer)
 
 
 def call_batch(venue: Venue, account: str, orders: list[dict[str, Any]]) -> list[Envelope] | None:
-    """Place several orders in one venue call; None where the venue has no batch function. Nothing is repeated."""
+    """Place several orders in one venue call; None where they must go one by one. Nothing is repeated.
+
+    One by one: where the venue has no batch function, or a rate budget counts its orders.
+    """
     target = getattr(venue.module, "place_orders", None)
-    if target is None:
-        return None
     breaker, budget = venue.guard(account)
-    exposing = not all(order.get("reduce_only") for order in orders)
+    if target is None or budget is not None:
+        return None
+    exposing = not all(
+        order.get("reduce_only") or _is_spot_sell(order.get("symbol"), order.get("side")) for order in orders
+    )
     stop = _stop(venue, breaker, budget, "order", exposing=exposing, decisions=[])
     if stop is not None:
         return [stop] * len(orders)
     answers = _once(venue, account, "place_orders", target, (orders,), {})
     if isinstance(answers, list) and len(answers) == len(orders):
-        checked = [_checked(answer, "place_limit_order", venue.name) for answer in answers]
-        _judge(breaker, checked[-1])
-        _heed(budget, checked[-1])
+        checked = [_checked(answer, "place_limit_order", venue) for answer in answers]
+        _judge(breaker, checked[-1], "place_orders")
         return checked
     if isinstance(answers, list):
         answers = fail("BAD_RESPONSE", f"{venue.name} answered {len(answers)} of {len(orders)} orders", "unknown")
-    _judge(breaker, answers)
-    _heed(budget, answers)
+    _judge(breaker, answers, "place_orders")
     return [answers] * len(orders)
 
 
@@ -129,7 +133,7 @@ def _guarded(
                 return _explained(stop, attempt, decisions)
             answer = _once(venue, account, function, target, args, kwargs)
             attempt += 1
-        _judge(breaker, answer)
+        _judge(breaker, answer, function)
         wait = _wait_before_repeat(answer, function, attempt)
         if wait is None:
             _heed(budget, answer)
@@ -140,10 +144,15 @@ def _guarded(
 
 
 def _reduces(function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tell whether an order cannot add exposure: it takes from a position, or sells what is held on spot."""
     if function != "adjust_position":
-        return False
+        return len(args) > 1 and _is_spot_sell(args[0], args[1])
     amount = kwargs.get("amount", args[2] if len(args) > 2 else 0)
     return str(amount).strip().startswith("-")
+
+
+def _is_spot_sell(symbol: Any, side: Any) -> bool:
+    return side == "sell" and isinstance(symbol, str) and not symbol.endswith("-SWAP")
 
 
 def _stop(
@@ -172,6 +181,7 @@ def _stop(
     return None
 
 
+@exactly
 def _once(
     venue: Venue,
     account: str,
@@ -196,7 +206,7 @@ def _once(
         settings.account.reset(token)
     if function == "place_orders" and isinstance(answer, list):
         return answer
-    return _checked(answer, function, venue.name)
+    return _checked(answer, function, venue)
 
 
 def _bad_call(error: TypeError) -> bool:
@@ -205,20 +215,23 @@ def _bad_call(error: TypeError) -> bool:
     return trace is not None and trace.tb_next is None
 
 
-def _checked(answer: Any, function: str, name: str) -> Envelope:
-    """Answer what a venue answered where it keeps the contract, else BAD_RESPONSE."""
+def _checked(answer: Any, function: str, venue: Venue) -> Envelope:
+    """Answer what a venue answered where it keeps the contract, else BAD_RESPONSE.
+
+    What a success of a local venue carries is our own work and not looked through.
+    """
     wrong = "something else than an envelope"
     if type(answer) is dict and len(answer) == 3 and "data" in answer and "message" in answer:
         data = answer["data"]
         if answer.get("success") is True:
-            wrong = _wrong_data(data, function)
+            wrong = "" if venue.local else _wrong_data(data, function)
             if not wrong:
                 return cast(Envelope, answer)
         elif isinstance(data, dict) and _is_failure(data):
             facts = {"exchange_code": "", **data, "retry_after": _pause(data.get("retry_after"))}
             return {"success": False, "data": facts, "message": log.redact(str(answer["message"]))}
     outcome: Outcome = "not_sent" if function in READS else "unknown"
-    words = f"{name}.{function} answered {wrong}: {log.redact(repr(answer))[:200]}"
+    words = f"{venue.name}.{function} answered {wrong}: {log.redact(repr(answer))[:200]}"
     log.error(words)
     return fail("BAD_RESPONSE", words, outcome)
 
@@ -252,7 +265,21 @@ def _is_order(data: Any) -> bool:
 
 
 def _are_fills(data: Any) -> bool:
-    return isinstance(data, list) and all(isinstance(fill, dict) and fill.keys() >= _FILL_KEYS for fill in data)
+    return isinstance(data, list) and all(map(_is_fill, data))
+
+
+def _is_fill(data: Any) -> bool:
+    try:
+        return (
+            data.keys() >= _FILL_KEYS
+            and all(isinstance(data[name], str) for name in ("trade_id", "order_id", "side", "fee_currency"))
+            and 0 < data["amount"] < _INFINITE
+            and -_INFINITE < data["price"] < _INFINITE
+            and -_INFINITE < data["fee"] < _INFINITE
+            and 0 <= data["timestamp"] < _INFINITE
+        )
+    except (AttributeError, TypeError):
+        return False
 
 
 def _is_failure(data: dict[str, Any]) -> bool:
@@ -264,16 +291,16 @@ def _pause(value: Any) -> float | None:
     return float(value) if type(value) in (int, float) and 0 <= value < _INFINITE else None
 
 
-def _judge(breaker: Breaker, answer: Envelope) -> None:
+def _judge(breaker: Breaker, answer: Envelope, function: str) -> None:
     if answer["success"]:
-        breaker.succeeded()
+        breaker.succeeded(submit=function in SUBMITS)
     elif answer["data"]["error"] in _VENUE_SICK:
-        breaker.failed()
+        breaker.failed(submit=function in SUBMITS)
     elif answer["data"]["outcome"] == "not_sent":
         # It was refused before it left: that says nothing of the venue.
         breaker.untried()
     else:
-        breaker.succeeded()
+        breaker.succeeded(submit=function in SUBMITS)
 
 
 def _heed(budget: Budget | None, answer: Envelope) -> None:

@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import getcontext, setcontext
 from hashlib import sha256
 from itertools import islice, takewhile
 from types import TracebackType
@@ -36,6 +37,7 @@ from Execution.common.journal_rows import (
     record_of,
 )
 from Execution.common.order import OrderRecord
+from Execution.common.precision import OURS
 from Execution.common.store import Database
 
 _ORIGIN = b"\0" * 32
@@ -80,6 +82,7 @@ class Journal:
         self._sequence = -1
         self._head = _ORIGIN
         self._depth = 0
+        self._callers_context = OURS
         self._spoiled = False
         self._events: list[tuple[Any, ...]] = []
         self._new: dict[int, tuple[int, OrderRecord, str, str | None]] = {}
@@ -101,6 +104,8 @@ class Journal:
         connection = self.database.__enter__()
         self._depth += 1
         if self._depth == 1:
+            self._callers_context = getcontext()
+            setcontext(OURS)
             self._spoiled = False
             try:
                 self._catch_up(connection)
@@ -112,22 +117,28 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write and commit; nothing of the block is kept where it raised or the store fails."""
-        self._depth = max(0, self._depth - 1)
-        try:
-            if kind is None and self._depth == 0:
-                self._flush(self.database.connection)
-        except BaseException as fault:
-            self._forget()
-            self.database.__exit__(type(fault), fault, fault.__traceback__)
-            raise
-        if kind is not None:
-            self._forget()
-            self._spoiled = True
-        try:
-            self.database.__exit__(kind, error, trace)
-        except BaseException:
-            self._forget()
-            raise
+        # Held over the commit: nobody may build on what is in memory before a commit that failed is forgotten.
+        with self.lock:
+            self._depth = max(0, self._depth - 1)
+            try:
+                if kind is None and self._depth == 0:
+                    self._flush(self.database.connection)
+            except BaseException as fault:
+                self._forget()
+                setcontext(self._callers_context)
+                self.database.__exit__(type(fault), fault, fault.__traceback__)
+                raise
+            if kind is not None:
+                self._forget()
+                self._spoiled = True
+            try:
+                self.database.__exit__(kind, error, trace)
+            except BaseException:
+                self._forget()
+                raise
+            finally:
+                if not self._depth:
+                    setcontext(self._callers_context)
 
     def append(self, kind: str, rid: int, body: bytes, time: float) -> None:
         """Add an event to the chain."""
@@ -228,6 +239,8 @@ class Journal:
         if row[0] == self._sequence and row[1] == self._head:
             return
         before, (self._sequence, self._head) = self._sequence, row
+        if before >= row[0]:
+            before = -1  # not what this process wrote or saw: an older copy of the file was put in its place
         if self.on_events is not None:
             try:
                 self.on_events(self.events(before) if before >= 0 else None)

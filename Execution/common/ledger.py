@@ -27,6 +27,9 @@ class Ledger:
         self.journal = journal
         self.journal.on_events = self._take_in
         self.on_deadline: Callable[[OrderRecord], None] | None = None
+        """Told of each open order that has a deadline, whichever process sent it."""
+        self.on_fill: Callable[[OrderRecord], None] | None = None
+        """Told of each order with options of its own that filled more, whoever noticed it."""
         self._book = Book()
         self._recent: dict[str, Recent] = {}
         self._last_rid = 0
@@ -141,6 +144,12 @@ class Ledger:
             rows = self.journal.database.read("SELECT equity FROM days WHERE exchange=? AND day=?", (exchange, day))
         return Decimal(rows[0][0])
 
+    def recent_exchanges(self) -> list[str]:
+        """Answer the exchanges whose account was looked at in the last seven days, sorted."""
+        first = int(clock.now() // 86400) - 7
+        sql = "SELECT DISTINCT exchange FROM days WHERE CAST(day AS INTEGER) >= ? ORDER BY exchange"
+        return [row[0] for row in self.journal.database.read(sql, (first,))]
+
     def close(self) -> None:
         """Close the store. The next use opens it again."""
         with self.lock:
@@ -158,8 +167,6 @@ class Ledger:
         self._last_rid = record.rid = self._last_rid + 1
         self.journal.add(record, process.me(), key)
         self._enter(record)
-        if record.deadline and self.on_deadline is not None:
-            self.on_deadline(record)
 
     def _enter(self, record: OrderRecord) -> None:
         """Take an open order into memory."""
@@ -169,6 +176,8 @@ class Ledger:
         if record.status in FINAL_STATUSES:
             return
         self._book.enter(record)
+        if record.deadline and self.on_deadline is not None:
+            self.on_deadline(record)
 
     def _change(
         self,
@@ -200,9 +209,9 @@ class Ledger:
             record.filled, record.average_price, record.fee = filled, average, fee or ZERO
             record.fee_currency = fee_currency
             body |= {"filled": filled, "average_price": average, "fee": record.fee, "fee_currency": fee_currency}
-        for name, value in (("outcome", outcome), ("error", error), ("message", message), ("owner", owner)):
-            if value:
-                body[name] = value
+        if outcome or error or message or owner:
+            words = {"outcome": outcome, "error": error, "message": message, "owner": owner}
+            body |= {name: value for name, value in words.items() if value}
         if fills:
             body["fills"] = fills
         self.journal.change(record, status, body)
@@ -210,6 +219,8 @@ class Ledger:
 
     def _count(self, record: OrderRecord, filled_before: Decimal, *, was_open: bool) -> None:
         """Keep the book's sums right after an order changed."""
+        if record.options is not None and record.filled != filled_before and self.on_fill is not None:
+            self.on_fill(record)
         if was_open:
             self._book.changed(record, filled_before)
             return

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from Execution.common.precision import OURS
 from Execution.common.types import FINAL_STATUSES, OPEN_STATUSES
 
 ZERO = Decimal(0)
@@ -122,7 +123,7 @@ def public(record: OrderRecord) -> dict[str, Any]:
         "stop_price": None if stop is None else float(stop),
         "status": record.status,
         "filled": float(record.filled),
-        "remaining": float(record.amount - record.filled),
+        "remaining": float(OURS.subtract(record.amount, record.filled)),
         "average_price": None if average is None else float(average),
         "fee": float(record.fee),
         "fee_currency": record.fee_currency,

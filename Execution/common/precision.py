@@ -5,9 +5,20 @@ A float means its shortest decimal form. Everything inside is Decimal; nothing i
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, Context, Decimal, InvalidOperation
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from decimal import (
+    ROUND_DOWN,
+    ROUND_HALF_EVEN,
+    Context,
+    Decimal,
+    DivisionByZero,
+    InvalidOperation,
+    Overflow,
+    getcontext,
+    setcontext,
+)
+from functools import lru_cache, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -19,6 +30,27 @@ _LARGEST = Decimal("1e15")
 _SMALLEST = Decimal("1e-18")
 # The caller's own decimal context may be too short for 1e15 in steps of 1e-18, or round up.
 _exact = Context(prec=160, rounding=ROUND_DOWN)
+OURS = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def exactly(function: Callable[P, T]) -> Callable[P, T]:
+    """Have a function reckon in a decimal context of ours: the caller's may be short, round up, or raise."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        before = getcontext()
+        if before is OURS:
+            return function(*args, **kwargs)
+        setcontext(OURS)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            setcontext(before)
+
+    return call
 
 
 class Rules(msgspec.Struct, frozen=True, gc=False):
@@ -114,7 +146,7 @@ def rules_of(instrument: Instrument) -> Rules:
 
 def round_down(value: Decimal, step: Decimal) -> Decimal:
     """Round towards zero to a multiple of step."""
-    return _exact.subtract(value, _exact.remainder(value, step))
+    return _exact.multiply(_exact.divide_int(value, step), step)
 
 
 def round_amount(amount: Decimal, rules: Rules, price: Decimal | None) -> Decimal:

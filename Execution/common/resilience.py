@@ -11,12 +11,16 @@ import msgspec
 
 
 class Breaker:
-    """Opens after `threshold` failures in a row; after `cooldown` seconds one trial call may close it again."""
+    """Opens after `threshold` failures in a row; after `cooldown` seconds one trial call may close it again.
+
+    Failures of submits and of other calls are counted apart: a venue that answers reads and swallows orders is sick.
+    """
 
     def __init__(self, threshold: int = 5, cooldown: float = 30.0) -> None:
         self.threshold = threshold
         self.cooldown = cooldown
         self.failures = 0
+        self._counts = {True: 0, False: 0}
         self._opened = 0.0
         self._trial = 0.0
         self._lock = threading.Lock()
@@ -37,14 +41,20 @@ class Breaker:
         """Give a trial back that was never made."""
         self._trial = 0.0
 
-    def succeeded(self) -> None:
-        """Close it."""
-        self.failures = 0
+    def succeeded(self, *, submit: bool = True) -> None:
+        """Forget failures: a submit that is answered closes it, another call only forgets those of its kind."""
+        if self.failures:
+            with self._lock:
+                self._counts[False] = 0
+                if submit:
+                    self._counts[True] = 0
+                self.failures = max(self._counts.values())
 
-    def failed(self) -> None:
+    def failed(self, *, submit: bool = True) -> None:
         """Count a failure."""
         with self._lock:
-            self.failures += 1
+            self._counts[submit] += 1
+            self.failures = max(self._counts.values())
             if self.failures >= self.threshold:
                 self._opened = time.monotonic()
                 self._trial = 0.0

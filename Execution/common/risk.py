@@ -150,10 +150,14 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     @property
     def numbers(self) -> dict[str, Any]:
         """The numbers behind the judgement, as floats."""
-        details: dict[str, Any] = self.details or {}
         if self.allowed:
-            details = {"notional": self.notional, "position_after": self.fraction, "equity": self.equity}
-        return {name: _public(value) for name, value in details.items()}
+            equity, fraction = self.equity, self.fraction
+            return {
+                "notional": float(self.notional),
+                "position_after": None if fraction is None else float(fraction),
+                "equity": None if equity is None else float(equity),
+            }
+        return {name: _public(value) for name, value in (self.details or {}).items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Answer the judgement as a public dict."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from Execution.common import settings, symbols
 from Execution.common.errors import ExecutionError, Refused
+from Execution.common.precision import exactly
 from Execution.common.risk import Limits, Thresholds
 
 _FRACTIONS_OF_ONE = frozenset(
@@ -47,6 +48,7 @@ def limits_of(given: dict[str, Any]) -> Limits:
     )
 
 
+@exactly
 def thresholds_of(given: dict[str, Any], max_loss_ratio: Decimal | None) -> Thresholds:
     """Answer the account's thresholds; `given` may hold any field of `Thresholds`.
 

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Protocol
 
 from Execution.common import clock, log, symbols
+from Execution.common.book import leg_of
 from Execution.common.errors import ExecutionError
 from Execution.common.order import OrderRecord
 from Execution.common.risk import ONE, ZERO
@@ -68,6 +69,8 @@ class Reader:
         with self._lock:
             told = dict(self._told.get(exchange, {}))
             told[symbol] = told.get(symbol, ZERO) + signed_amount
+            leg = leg_of(symbol, "buy" if signed_amount > 0 else "sell")
+            told[leg] = told.get(leg, ZERO) + abs(signed_amount)
             self._told[exchange] = told
 
     def forget(self, exchange: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from Execution.common.book import leg_of
 from Execution.common.errors import Refused
 from Execution.common.order import OrderRecord, terms_of
 from Execution.common.precision import exact, positive
@@ -70,14 +71,16 @@ class Account(msgspec.Struct, kw_only=True):
     def position(self, symbol: str, side: str, filled: Mapping[str, Decimal]) -> Decimal:
         """Answer the signed position that an order of `side` is judged by; where fills are in doubt, the worse one.
 
-        In hedge mode an order that is not reduce-only always opens, so that it is judged by its own leg.
+        In hedge mode an order that is not reduce-only always opens, so that it is judged by its own leg, enlarged by
+        what opened there since; what closed counts when the account is read again.
         """
-        moved = filled.get(symbol, ZERO) - self.filled.get(symbol, ZERO)
-        doubt = self.doubt.get(symbol, ZERO) if self.doubt else ZERO
+        name = leg_of(symbol, side) if self.hedge else symbol
+        moved = filled.get(name, ZERO) - self.filled.get(name, ZERO)
+        doubt = self.doubt.get(name, ZERO) if self.doubt else ZERO
         long, short = self.longs.get(symbol, ZERO), self.shorts.get(symbol, ZERO)
-        if side == "buy":
-            return long + max(moved + doubt, ZERO) if self.hedge else long - short + moved + max(doubt, ZERO)
-        return -short + min(moved + doubt, ZERO) if self.hedge else long - short + moved + min(doubt, ZERO)
+        if self.hedge:
+            return long + moved + doubt if side == "buy" else -short - moved - doubt
+        return long - short + moved + (max(doubt, ZERO) if side == "buy" else min(doubt, ZERO))
 
     def judged(self) -> AccountState:
         """Answer what its level depends on."""

@@ -227,6 +227,8 @@ def _file_values() -> dict[str, str]:
     values = dict(_flatten("", tables))
     if any(is_secret(name) for name in values) and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Refused("CONFIGURATION", f"{path} holds secrets and can be read by others: chmod 600 {path}")
+    if "EXECUTION_LOG_LEVEL" not in os.environ and values.get("EXECUTION_LOG_LEVEL", "").upper() in log.LEVELS:
+        log.set_level(values["EXECUTION_LOG_LEVEL"])
     return values
 
 

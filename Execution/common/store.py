@@ -21,7 +21,8 @@ from typing import Any
 from Execution.common.errors import StoreError, StoreLocked, StoreTooNew
 
 _PAGE_SIZE = 2048
-_CHECKPOINT_PAGES = 20_000
+_CHECKPOINT_PAGES = 8_000
+_CHECK_FILE_EVERY = 0.1
 _APPLICATION_ID = 0x45584543
 _FORK_PATIENCE = 10.0
 _COURTESY = 0.005
@@ -41,6 +42,7 @@ class Database:
         durability: str = "NORMAL",
         timeout: float = 5.0,
         page_size: int = _PAGE_SIZE,
+        kind: int = 0,
     ) -> None:
         """Remember where; nothing is opened before the first use.
 
@@ -50,6 +52,7 @@ class Database:
             durability: "NORMAL" or "FULL".
             timeout: seconds to wait for another process's transaction.
             page_size: bytes; the best is a few times the size of a row.
+            kind: what tells files of one schema from those of another.
         """
         self.path = path
         self.lock = threading.RLock()
@@ -57,7 +60,10 @@ class Database:
         self._durability = durability
         self._timeout = timeout
         self._page_size = page_size
+        self._application_id = _APPLICATION_ID + kind
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._checked = 0.0
         self._forked: list[sqlite3.Connection] = []
         self._depth = 0
         self.after_fork: Callable[[], None] | None = None
@@ -76,6 +82,8 @@ class Database:
             time.sleep(_COURTESY)
         self.lock.acquire()
         try:
+            if self._depth == 0:
+                self._check_file()
             connection = self.connection
             if self._depth == 0:
                 connection.execute("BEGIN IMMEDIATE")
@@ -147,6 +155,17 @@ class Database:
             return StoreError(f"the store {self.path} is damaged ({text}); move it away and restore a copy")
         return StoreError(f"the store {self.path} failed: {text}")
 
+    def _check_file(self) -> None:
+        """Refuse, once, to go on writing into a file that is no longer at its path: nobody would ever read it."""
+        now = time.monotonic()
+        if self._connection is None or self._file is None or now - self._checked < _CHECK_FILE_EVERY:
+            return
+        self._checked = now
+        if _identity(self.path) != self._file:
+            self._connection.close()
+            self._connection = None
+            raise StoreError(f"the store {self.path} was removed or replaced while it was open; nothing was written")
+
     def _open(self) -> sqlite3.Connection:
         if self.path in _torn:
             raise StoreError(
@@ -171,6 +190,7 @@ class Database:
         except BaseException:
             connection.close()
             raise
+        self._file = _identity(self.path)
         return connection
 
     def _create_private(self) -> None:
@@ -193,15 +213,15 @@ class Database:
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
         is_empty = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
         connection.execute("COMMIT")
-        if owner != _APPLICATION_ID and not is_empty:
-            raise StoreError(f"{self.path} is a database of another program")
+        if owner != self._application_id and not is_empty:
+            raise StoreError(f"{self.path} is a database of another program or for another purpose")
         connection.execute(f"PRAGMA page_size={self._page_size}")
         self._use_wal(connection)
         for pragma in (
             f"synchronous={self._durability}",
             f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
             "temp_store=MEMORY",
-            "cache_size=-65536",
+            "cache_size=-16384",
             "foreign_keys=OFF",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -228,7 +248,7 @@ class Database:
             for statement in script.split(";"):
                 if statement.strip():
                     connection.execute(statement)
-        connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+        connection.execute(f"PRAGMA application_id={self._application_id}")
         connection.execute(f"PRAGMA user_version={len(self._migrations)}")
         connection.execute("COMMIT")
 
@@ -255,6 +275,15 @@ class Database:
         self._depth = 0
         if self.after_fork is not None:
             self.after_fork()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Answer which file is at a path; None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # a Path costs more than the question
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _refuse(path: Path, reason: str) -> None:

@@ -16,17 +16,17 @@ Source: Execution/matching, Execution/simulation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, ParamSpec, cast
+from typing import Any, cast
 
 from Execution.common import clock, symbols
-from Execution.common.envelope import failure, ok
+from Execution.common.envelope import ok
 from Execution.common.errors import ExecutionError, Refused
-from Execution.common.precision import Rules, number_of, positive, round_down
+from Execution.common.precision import Rules, exactly, number_of, positive, round_down
 from Execution.common.types import CancelAll, Envelope, OrderArgs, Position
 from Execution.matching import model
 from Execution.simulation import desk, forms, sources
-from Execution.simulation.account import current, remark_of_current
+from Execution.simulation.account import current
+from Execution.simulation.answers import answers, refusal
 from Execution.simulation.config import parse_balances
 from Execution.simulation.forms import (
     build_cancel,
@@ -35,7 +35,6 @@ from Execution.simulation.forms import (
     build_stop_order,
     build_take_profit_order,
     parse_account,
-    parse_error,
     parse_fill,
     parse_holding,
     parse_instrument,
@@ -63,33 +62,6 @@ _BUILD: dict[str, Callable[..., model.Request]] = {
     "take_profit": build_take_profit_order,
 }
 
-P = ParamSpec("P")
-
-
-def _answers(function: Callable[P, Envelope]) -> Callable[P, Envelope]:
-    """Turn refusals into answers."""
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> Envelope:
-        try:
-            return function(*args, **kwargs)
-        except (model.Rejected, ExecutionError) as error:
-            return _refusal(error)
-        except TypeError as error:
-            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
-                raise  # a fault in here, and not a call with the wrong arguments
-            return _refusal(Refused("INVALID_ORDER", str(error)))
-
-    return call
-
-
-def _refusal(error: model.Rejected | ExecutionError) -> Envelope:
-    answer = parse_error(error) if isinstance(error, model.Rejected) else failure(error)
-    remark = remark_of_current()
-    if remark:
-        answer["message"] += f" [{remark}]"
-    return answer
-
 
 def _market(symbol: object) -> tuple[PaperAccount, Rules]:
     account = current()
@@ -106,7 +78,7 @@ def _scope(symbol: object) -> tuple[PaperAccount, str | None]:
 # Orders
 
 
-@_answers
+@answers
 def place_limit_order(
     symbol: str,
     side: str,
@@ -133,7 +105,7 @@ def place_limit_order(
     return _placed(account, request)
 
 
-@_answers
+@answers
 def place_market_order(
     symbol: str,
     side: str,
@@ -151,7 +123,7 @@ def place_market_order(
     return _placed(account, request)
 
 
-@_answers
+@answers
 def place_stop_order(
     symbol: str,
     side: str,
@@ -170,7 +142,7 @@ def place_stop_order(
     return _placed(account, request)
 
 
-@_answers
+@answers
 def place_take_profit_order(
     symbol: str,
     side: str,
@@ -194,6 +166,7 @@ def _placed(account: PaperAccount, request: model.Request) -> Envelope:
     return ok(parse_order(order, fills), account.source.remark)
 
 
+@exactly
 def place_orders(orders: list[OrderArgs]) -> list[Envelope]:
     """Place several orders in one transaction: an answer for each, in their order; a refused one stops no other."""
     built = [_build(order) for order in orders]
@@ -204,13 +177,13 @@ def place_orders(orders: list[OrderArgs]) -> list[Envelope]:
         account = current()
         results, fills = desk.place_many(account, requests)
     except ExecutionError as error:
-        return [_refusal(error) if isinstance(each, model.Request) else each for each in built]
+        return [refusal(error) if isinstance(each, model.Request) else each for each in built]
     remark = account.source.remark
     told = iter(
         [
             ok(parse_order(each, fills.get(each.order_id, ())), remark)
             if isinstance(each, model.Order)
-            else _refusal(each)
+            else refusal(each)
             for each in results
         ]
     )
@@ -223,12 +196,12 @@ def _build(order: OrderArgs) -> model.Request | Envelope:
         rules = _market(given.pop("symbol"))[1]
         return _BUILD[str(given.pop("type"))](rules, **given)
     except ExecutionError as error:
-        return _refusal(error)
+        return refusal(error)
     except (KeyError, TypeError, AttributeError) as error:
-        return failure(Refused("INVALID_ORDER", f"not the arguments of an order ({error!s:.120}): {order!r:.200}"))
+        return refusal(Refused("INVALID_ORDER", f"not the arguments of an order ({error!s:.120}): {order!r:.200}"))
 
 
-@_answers
+@answers
 def cancel_order(symbol: str, order_id: str | None = None, *, client_order_id: str | None = None) -> Envelope:
     """Cancel one order by either id. With PAPER_CANCEL_DELAY it is still live in the answer."""
     account, rules = _market(symbol)
@@ -236,7 +209,7 @@ def cancel_order(symbol: str, order_id: str | None = None, *, client_order_id: s
     return ok(parse_order(order), account.source.remark)
 
 
-@_answers
+@answers
 def cancel_all_orders(symbol: str | None = None) -> Envelope:
     """Cancel every order, plain and conditional, in one transaction."""
     account, name = _scope(symbol)
@@ -244,7 +217,7 @@ def cancel_all_orders(symbol: str | None = None) -> Envelope:
     return ok(data, account.source.remark)
 
 
-@_answers
+@answers
 def get_order_status(symbol: str, order_id: str | None = None, *, client_order_id: str | None = None) -> Envelope:
     """Read one order, live or finished, by either id."""
     account, rules = _market(symbol)
@@ -252,14 +225,14 @@ def get_order_status(symbol: str, order_id: str | None = None, *, client_order_i
     return ok(parse_order(order), account.source.remark)
 
 
-@_answers
+@answers
 def get_open_orders(symbol: str | None = None) -> Envelope:
     """Read every live order, plain and conditional alike."""
     account, name = _scope(symbol)
     return ok([parse_order(order) for order in desk.open_orders(account, name)], account.source.remark)
 
 
-@_answers
+@answers
 def get_fills(symbol: str | None = None, *, order_id: str | None = None, since: float | None = None) -> Envelope:
     """Read executions, oldest first."""
     account, name = _scope(symbol)
@@ -271,7 +244,7 @@ def get_fills(symbol: str | None = None, *, order_id: str | None = None, since: 
 # Account
 
 
-@_answers
+@answers
 def get_account_info() -> Envelope:
     """Read equity, margin and balances. total_equity counts spot holdings at their present price."""
     account = current()
@@ -284,7 +257,7 @@ def get_account_info() -> Envelope:
     return ok(data, "; ".join(filter(None, remarks)))
 
 
-@_answers
+@answers
 def get_positions(symbol: str | None = None) -> Envelope:
     """Read perpetual positions, and spot holdings as long positions of leverage 1."""
     account, name = _scope(symbol)
@@ -296,7 +269,7 @@ def get_positions(symbol: str | None = None) -> Envelope:
     return ok(found, account.source.remark)
 
 
-@_answers
+@answers
 def adjust_position(symbol: str, side: str, amount: Any, price: Any = None) -> Envelope:
     """Add to a position or reduce it. On spot there is only a long one, reduced by selling what is free."""
     account, rules = _market(symbol)
@@ -319,7 +292,7 @@ def adjust_position(symbol: str, side: str, amount: Any, price: Any = None) -> E
     return _placed(account, request)
 
 
-@_answers
+@answers
 def set_leverage(symbol: str, leverage: int) -> Envelope:
     """Set the leverage of a perpetual, a whole number up to its maximum."""
     account, rules = _market(symbol)
@@ -330,7 +303,7 @@ def set_leverage(symbol: str, leverage: int) -> Envelope:
     return ok({"symbol": rules.symbol, "leverage": value}, account.source.remark)
 
 
-@_answers
+@answers
 def cancel_all_after(seconds: float) -> Envelope:
     """Arm the dead-man's switch. It is kept in the account's file and falls at its time, whoever calls next."""
     account = current()
@@ -343,7 +316,7 @@ def cancel_all_after(seconds: float) -> Envelope:
 # Market
 
 
-@_answers
+@answers
 def get_ticker(symbol: str) -> Envelope:
     """Read the best prices as PAPER_SOURCE has them."""
     account, rules = _market(symbol)
@@ -351,14 +324,14 @@ def get_ticker(symbol: str) -> Envelope:
     return ok(parse_ticker(rules.symbol, account.prices(rules.symbol), source.label), source.remark)
 
 
-@_answers
+@answers
 def get_instrument(symbol: str) -> Envelope:
     """Read the trading rules."""
     account, rules = _market(symbol)
     return ok(parse_instrument(account.spec(rules.symbol)), account.source.remark)
 
 
-@_answers
+@answers
 def get_klines(symbol: str, interval: str, *, start: float | None = None, limit: int = 500) -> Envelope:
     """Read candles of the price source, at most 1500."""
     account, rules = _market(symbol)
@@ -371,7 +344,7 @@ def get_klines(symbol: str, interval: str, *, start: float | None = None, limit:
     return ok([parse_kline(kline) for kline in found], account.source.remark)
 
 
-@_answers
+@answers
 def get_server_time() -> Envelope:
     """Read the package's clock; during a replay it shows the recorded time."""
     return ok({"timestamp": clock.now()}, current().source.remark)
@@ -392,7 +365,7 @@ def use_tickers(ask: Callable[[str, str], Envelope]) -> None:
     sources.ticker_of = ask
 
 
-@_answers
+@answers
 def set_price(symbol: str, bid: Any, ask: Any = None, *, size: Any = None, last: Any = None) -> Envelope:
     """Set the prices of a symbol (PAPER_SOURCE=fixed); resting and conditional orders react at once.
 
@@ -407,7 +380,7 @@ def set_price(symbol: str, bid: Any, ask: Any = None, *, size: Any = None, last:
     return get_ticker(symbol)
 
 
-@_answers
+@answers
 def add_instrument(
     symbol: str, tick_size: Any, lot_size: Any, *, min_amount: Any = None, min_notional: Any = None
 ) -> Envelope:
@@ -418,7 +391,7 @@ def add_instrument(
     return ok(parse_instrument(spec), account.source.remark)
 
 
-@_answers
+@answers
 def reset(balances: str | None = None) -> Envelope:
     """Begin the account anew, with PAPER_BALANCES or with others such as "USDT=5000,BTC=1"."""
     account = current()

@@ -72,8 +72,11 @@ def is_open_question(answer: Envelope) -> bool:
     return not answer["success"] and answer["data"].get("outcome") == "unknown"
 
 
+_STEPS = ("check", "record", "send")
+
+
 def timing_of(marks: Sequence[float]) -> dict[str, float]:
     """Name the seconds between the marks: check, record, send; `total` runs until now."""
-    timing = {name: b - a for name, a, b in zip(("check", "record", "send"), marks, marks[1:], strict=False)}
+    timing = {_STEPS[i]: marks[i + 1] - marks[i] for i in range(len(marks) - 1)}
     timing["total"] = time.perf_counter() - marks[0]
     return timing

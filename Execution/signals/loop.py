@@ -168,9 +168,13 @@ class Loop:
                 self._guarded(self.executor.sync)
                 next_sync = time.monotonic() + self._sync_every
             if now >= next_risk:
-                for name in list(self._workers):
-                    self._guarded(partial(self._look_after, name))
+                self._guarded(self._look_after_all)
                 next_risk = time.monotonic() + self._risk_every
+
+    def _look_after_all(self) -> None:
+        """Look after every account that may hold something, traded on since this loop began or before."""
+        for name in sorted({*self._workers, *self.executor.orders.recent_exchanges()}):
+            self._guarded(partial(self._look_after, name))
 
     def _look_after(self, name: str) -> None:
         verdict = self.executor.risk.check_account_risk(name)

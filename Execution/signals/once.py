@@ -18,6 +18,7 @@ from Execution.common.envelope import fail
 from Execution.common.errors import Refused, StoreError
 from Execution.common.journal import SignalRow, decode_answer
 from Execution.common.order import OrderRecord
+from Execution.common.store import on_fork
 from Execution.common.types import Envelope
 from Execution.order_manager import OrderManager
 from Execution.order_sender import dispatch
@@ -30,13 +31,26 @@ class Claimed(Exception):
     """Another process claimed the key in between; nothing was recorded or sent. It passes through to `run`."""
 
 
+_active: set[tuple[str, str]] = set()
+"""(store, key) of what threads of this process are carrying out, whichever executor they use."""
+_lock = threading.Lock()
+
+
+def _forked() -> None:
+    global _lock
+    _active.clear()
+    _lock = threading.Lock()
+
+
+on_fork(_forked)
+
+
 class Once:
     """Carries out keyed signals for one order manager."""
 
     def __init__(self, orders: OrderManager) -> None:
         self._orders = orders
-        self._active: set[str] = set()
-        self._lock = threading.Lock()
+        self._store = orders.journal.database.path
 
     def run(
         self,
@@ -78,15 +92,15 @@ class Once:
         """Reserve the key among the threads of this process; not while another living process has it."""
         if row is not None and row.owner != process.me() and process.alive(row.owner):
             return False
-        with self._lock:
-            if key in self._active:
+        with _lock:
+            if (self._store, key) in _active:
                 return False
-            self._active.add(key)
+            _active.add((self._store, key))
             return True
 
     def _leave(self, key: str) -> None:
-        with self._lock:
-            self._active.discard(key)
+        with _lock:
+            _active.discard((self._store, key))
 
     def _claim(self, key: str, digest: str) -> None:
         if not self._orders.journal.claim_signal(key, digest, process.me()):

@@ -12,7 +12,7 @@ import msgspec
 from Execution.common.errors import Refused
 from Execution.common.precision import number_of, positive
 from Execution.common.types import ORDER_TYPES, TIMES_IN_FORCE
-from Execution.drafts import prices_of, unknown_key, wrong_id
+from Execution.drafts import prices_of, unknown_key, wrong_fraction, wrong_id
 
 ACTIONS = ("buy", "sell", "close")
 KEYS = (
@@ -51,7 +51,10 @@ _SIZES = ("amount", "notional", "equity_fraction")
 
 
 class Signal(msgspec.Struct, gc=False):
-    """A valid signal. Exactly one of amount, notional and equity_fraction is set, none for a close."""
+    """A valid signal. Exactly one of amount, notional and equity_fraction is set, none for a close.
+
+    `urgent` is ours: a liquidation, which the price collar must not hold up.
+    """
 
     action: str
     order_type: str
@@ -72,6 +75,7 @@ class Signal(msgspec.Struct, gc=False):
     key: str = ""
     client_order_id: str = ""
     remark: str = ""
+    urgent: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -182,6 +186,8 @@ def _check_open(values: dict[str, Any], wrong: list[str]) -> None:
             wrong.append("time_in_force IOC and FOK go with a limit order only")
     elif values.get("post_only") and values.get("time_in_force", "GTC") != "GTC":
         wrong.append("post_only goes with time_in_force GTC only")
+    if values.get("max_slippage") is not None:
+        wrong += wrong_fraction(values["max_slippage"], "max_slippage")
     if "max_slippage" in values and kind != "market":
         wrong.append("max_slippage goes with a market order only")
     if "stop_loss" in values or "take_profit" in values:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from Execution import registry
 from Execution.common.envelope import failure
 from Execution.common.errors import ExecutionError
 from Execution.common.order import PROTECTION, ZERO, OrderRecord
@@ -19,6 +20,7 @@ from Execution.order_manager import OrderManager
 from Execution.order_sender import dispatch
 from Execution.signals.answers import reply_of
 
+_PASSING = frozenset(("CLOCK_SKEW", "RATE_LIMITED", "STORE_FAILED", "TIMEOUT", "VENUE_DOWN"))
 Protection = tuple[list[OrderRecord], list[Envelope]]
 
 
@@ -52,6 +54,7 @@ def send_protection(orders: OrderManager, protection: Protection) -> list[Envelo
 def protect(orders: OrderManager, entry: OrderRecord) -> list[Envelope]:
     """Place what protects the part of an entry that filled since it was last protected."""
     try:
+        registry.rules(entry.exchange, entry.symbol)  # asked now, and not while the store is held
         with orders.writing():
             protection = record_protection(orders, entry)
     except ExecutionError as error:
@@ -73,6 +76,16 @@ def remark_on(entry: OrderRecord, placed: list[Envelope]) -> str:
     if entry.is_open:
         return "stop_loss and take_profit are placed as it fills, by run() or the next call of sync()"
     return ""
+
+
+def is_passing(answer: Envelope) -> bool:
+    """Tell whether protection failed for a reason that may be gone when it is tried again."""
+    return not answer["success"] and answer["data"]["outcome"] == "not_sent" and answer["data"]["error"] in _PASSING
+
+
+def is_lost(record: OrderRecord) -> bool:
+    """Tell whether a protective order provably never arrived."""
+    return bool(record.parent) and record.status == "rejected" and record.outcome == "not_sent"
 
 
 def _next_order(orders: OrderManager, entry: OrderRecord, word: str, kind: str) -> OrderRecord | None:

@@ -80,13 +80,14 @@ class Saved(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class MarketRow(msgspec.Struct, omit_defaults=True):
-    """What was set by hand for a symbol: its rules, its prices."""
+    """What was set by hand for a symbol: its rules, its prices. `serial` tells one setting from the next."""
 
     spec: Spec | None = None
     bid: Decimal | None = None
     ask: Decimal | None = None
     size: Decimal | None = None
     last: Decimal | None = None
+    serial: int = 0
 
 
 class Commit(msgspec.Struct, omit_defaults=True, gc=False):
@@ -110,7 +111,7 @@ class AccountStore:
 
     def __init__(self, path: str, *, durability: str = "NORMAL", timeout: float = 5.0) -> None:
         self.path = path
-        self.database = Database(path, MIGRATIONS, durability=durability, timeout=timeout, page_size=_PAGE_SIZE)
+        self.database = Database(path, MIGRATIONS, durability=durability, timeout=timeout, page_size=_PAGE_SIZE, kind=1)
         self.forget()
 
     def forget(self) -> None:

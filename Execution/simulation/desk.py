@@ -170,7 +170,6 @@ def summary(account: PaperAccount) -> tuple[views.Summary, str]:
     def act(engine: Engine, _now: float) -> tuple[views.Summary, str]:
         state = engine.account_state(ME)
         used = {position.symbol.split("-")[1] for position in state.positions if position.size}
-        used.update(order.request.symbol.split("-")[1] for order in engine.open_orders(ME))
         each = [engine.summary(ME, asset) for asset in QUOTES if asset in used or asset in state.balances]
         return _together(each or [engine.summary(ME, QUOTES[0])]), state.position_mode
 

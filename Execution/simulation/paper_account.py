@@ -13,6 +13,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from Execution.common import clock, log
 from Execution.common.errors import ExecutionError, Refused, StoreError
 from Execution.common.precision import Rules
@@ -27,6 +29,7 @@ from Execution.simulation.sources import Source
 ME = "paper"
 T = TypeVar("T")
 _NEVER = math.inf
+_MOST_FUNDINGS = 1000  # after a longer absence the earlier ones are let go
 
 
 class PaperAccount:
@@ -129,6 +132,8 @@ class PaperAccount:
         """Bring the engine to the present: prices, funding, the dead-man's switch, each in its turn."""
         now = clock.now()
         self._active.update(symbols)
+        if now >= self._funding_due:
+            self._let_go(engine, now)
         while (due := self.due) <= now:
             self.source.play(engine, self._active, self._played, due)
             engine.advance(due)
@@ -156,6 +161,14 @@ class PaperAccount:
             except Rejected as error:
                 log.warning(f"paper: no funding of {symbol} at {due}: {error}")
         self._set_due(self._switch, self._next_funding(due))
+
+    def _let_go(self, engine: Engine, now: float) -> None:
+        """Pass over the funding that nobody pays, and what is too long ago."""
+        longest = _MOST_FUNDINGS * self.config.funding_interval
+        if not engine.positions(ME) and not engine.open_orders(ME):
+            self._set_due(self._switch, self._next_funding(now))
+        elif now - self._funding_due > longest:
+            self._set_due(self._switch, self._next_funding(now - longest))
 
     def _set_due(self, switch: float, funding: float) -> None:
         self._switch, self._funding_due = switch, funding
@@ -293,10 +306,15 @@ class PaperAccount:
             return self.engine
 
     def release(self) -> None:
-        """Take the market back."""
+        """Take the market back; what passed between the recorded time and now did not happen to the account."""
         with self.store.database.lock:
             self.source, self._driven = self._own_source, False
-            self.forget()
+            try:
+                with self.store.database as connection:
+                    if self.engine is not None and self.store.newest() == self._version:
+                        self._save(connection, self.engine, self.engine.drain(), clock.now())
+            finally:
+                self.forget()
 
     # Setting the stage
 
@@ -306,15 +324,13 @@ class PaperAccount:
         def write(engine: Engine, now: float) -> None:
             connection = self.store.database.connection
             old = self.store.market(connection).get(symbol, MarketRow())
-            merged = MarketRow(
-                row.spec or old.spec,
-                row.bid or old.bid,
-                row.ask or old.ask,
-                row.size if row.bid else old.size,
-                row.last if row.bid else old.last,
-            )
-            self.store.set_market(connection, symbol, merged)
             self._saved.market += 1
+            serial = self._saved.market
+            if row.bid is None:
+                merged = replace(old, spec=row.spec, serial=serial)
+            else:
+                merged = replace(row, spec=old.spec, serial=serial)
+            self.store.set_market(connection, symbol, merged)
             self._dirty = True
             self._read_market(connection, engine)
             self.source.play(engine, self._active, now, now)

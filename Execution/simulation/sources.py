@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import Decimal
 from typing import Protocol
 
+from Execution.common import clock
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.precision import ZERO, exact
 from Execution.common.types import Envelope, Kline
@@ -32,7 +33,7 @@ ticker_of: Callable[[str, str], Envelope] | None = None
 """Asks another venue for its ticker; set by the registry, since a venue may not import another."""
 
 _VENUE_MAX_AGE = 0.5
-_LONGEST_CATCH_UP = 3600  # steps of the walk; a longer absence is played in strides
+_EVERY_SECOND = 3600  # of the walk, for so many seconds; what happened before is played in longer and longer strides
 _WALK_NOTIONAL = 500_000.0
 _SAMPLES = 16
 _ANY_SIZE = exact("1e9")
@@ -130,9 +131,7 @@ class RandomSource:
         if not behind:
             return
         first = min((shown[symbol] + 1 for symbol in behind if symbol in shown), default=step)
-        first = min(step, max(first, int(since) + 1))
-        stride = 1 + (step - first) // _LONGEST_CATCH_UP
-        for second in (*range(first, step, stride), step):
+        for second in _seconds(max(first, int(since) + 1), step):
             for symbol in behind:
                 if second == step or shown.get(symbol, step) < second:
                     for event in self._walk.quotes(symbol, second, second + 1, notional=_WALK_NOTIONAL):
@@ -161,6 +160,15 @@ class RandomSource:
             volume = _WALK_NOTIONAL * (end - begin) / 60 / prices[0]
             found.append(kline(begin, prices, round(volume, 4), closed=begin + seconds <= now))
         return found
+
+
+def _seconds(first: int, last: int) -> Iterator[int]:
+    """Answer the seconds from first to last: all of the last hour, fewer the longer they are ago."""
+    present = max(last, int(clock.now()))
+    while first < last:
+        yield first
+        first += 1 + (present - first) // _EVERY_SECOND
+    yield last
 
 
 class FixedSource:

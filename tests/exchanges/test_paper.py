@@ -137,6 +137,18 @@ paper.set_price(S, 50500, 50501)
     assert len(good(paper.get_fills())) == 1
 
 
+def test_what_another_process_was_filled_is_not_filled_again() -> None:
+    price()
+    order = good(paper.place_limit_order(SWAP, "buy", 0.3, 59000))
+    run("assert paper.set_price(S, 58000, 58001, size=0.1)['success']")
+    for _ in range(2):
+        seen = good(paper.get_order_status(SWAP, order["order_id"]))
+        assert (seen["status"], seen["filled"]) == ("partially_filled", 0.1)
+        restart()
+    price(bid=58000, size=0.1)
+    assert good(paper.get_order_status(SWAP, order["order_id"]))["filled"] == 0.2
+
+
 TRADER = """
 name, count = sys.argv[1], int(sys.argv[2])
 sys.stdin.readline()
