@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -86,10 +86,10 @@ def carry_out(signals: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 PLACE = ("exchange", "symbol")
 
 
-def carry_out_and_die(signals: Sequence[dict[str, Any]], steps: Steps, step: int) -> int:
+def do_and_die(task: Callable[[], Any], steps: Steps, step: int) -> int:
     """Answer the number of steps, where the process lives to see the end."""
     with die_at(step, steps) as watch:
-        carry_out(signals)
+        task()
     return watch.seen
 
 
@@ -223,10 +223,15 @@ def make_template(folder: Path, monkeypatch: pytest.MonkeyPatch, *, holding: boo
 
 def kill_points(template: Path, signals: Sequence[dict[str, Any]], steps: Steps) -> Iterator[Path]:
     """Yield a home for each step of the signals at which a process can die; it has died there."""
+    return deaths_of(template, partial(carry_out, signals), steps)
+
+
+def deaths_of(template: Path, task: Callable[[], Any], steps: Steps) -> Iterator[Path]:
+    """Yield a home for each step of a task at which a process can die."""
 
     def die(step: int) -> Child:
         home = copy_home(template, template.with_name(f"{template.name}-{step}"))
-        return Child(carry_out_and_die, signals, steps, step, home=home)
+        return Child(do_and_die, task, steps, step, home=home)
 
     child = die(1)
     for step in itertools.count(1):
@@ -337,6 +342,19 @@ def test_an_entry_without_a_key_is_protected_by_the_next_process(template: Path)
         assert venue.told == ([entry, stop] if sent else [])
         outcomes[sent] += 1
     assert set(outcomes) == {0, 1, 2}
+
+
+def test_an_entry_is_protected_though_the_process_that_finds_it_filled_dies_too(template: Path) -> None:
+    signals = [{"exchange": "paper", "symbol": SWAP, "action": "buy", "amount": 0.01, "stop_loss": 45_000}]
+    with closing(kill_points(template, signals, SENDING)) as points:
+        first = next(home for home in points if len(Venue(home).orders) == 1)
+        left = copy_home(first, template.with_name("entered"))
+    count = 0
+    for home in deaths_of(left, start_again, SENDING):
+        venue = agree(home, in_child(start_again, home=home))
+        assert venue.told == [("buy", "market", "0.010", "filled"), ("sell", "stop", "0.010", "open")]
+        count += 1
+    assert count >= 50
 
 
 # -- many at once

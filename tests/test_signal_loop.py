@@ -721,7 +721,8 @@ def test_standard_input_is_read_to_its_end() -> None:
 
 
 @pytest.mark.usefixtures("prices")
-def test_bytes_that_are_no_text_do_not_end_standard_input() -> None:
+def test_bytes_that_are_no_text_do_not_end_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
     with started("-") as child:
         assert child.stdin is not None
         child.stdin.buffer.write(b"\xff\xfe\n" + text(paper_line(0.001)).encode())

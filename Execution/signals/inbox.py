@@ -138,7 +138,7 @@ class StreamSource:
                 for text in self._stream:
                     put(text.encode("utf-8", "surrogatepass"))
             else:
-                # Not through the stream: Python cannot exit while a thread waits inside its buffer.
+                # Not through the stream: it would end at the first byte that is no text.
                 _pump_descriptor(descriptor, put)
         except (OSError, ValueError) as error:
             log.error(f"standard input cannot be read any further: {error}")
