@@ -509,7 +509,7 @@ def memory(plan: Plan, peers: Peers) -> Result:  # noqa: ARG001
 
     An order is recorded (`record`, in groups of 500 with one commit, as execute_signals does), then settled as open
     with the venue's id. Memory of an order is what the process grows by from the first order to the last, divided by
-    the orders; that counts everything, SQLite's cache of 64 MB too. Beside it stand the same from the 250,000th order
+    the orders; that counts everything, SQLite's cache too. Beside it stand the same from the 250,000th order
     on, when that cache is full, and the plain sum of sys.getsizeof over an order, its own values and its place in the
     book. The target is held against both measurements of the process.
     Pauses: each record() and settle() alone, and each end of a block (encoding is done by then; it writes the events,

@@ -13,6 +13,9 @@ def leg_of(symbol: str, side: str) -> str:
     return f"{symbol} {side}"
 
 
+_SIZES = 4096
+
+
 class Book:
     """Open orders by client_order_id; per (exchange, symbol) what they may still buy and sell; counts per exchange."""
 
@@ -20,6 +23,7 @@ class Book:
         self.orders: dict[str, OrderRecord] = {}
         self._exposure: dict[tuple[str, str], list[Decimal]] = {}
         self._counts: dict[str, int] = {}
+        self._sizes: dict[Decimal, Decimal] = {}
         self.unknown: dict[str, OrderRecord] = {}
         self._net_filled: dict[str, dict[str, Decimal]] = {}
         self._loads = 0
@@ -34,7 +38,11 @@ class Book:
         self.unknown.clear()
 
     def enter(self, record: OrderRecord) -> None:
-        """Take in an open order."""
+        """Take in an open order; order sizes repeat, so equal ones share one number."""
+        if len(self._sizes) < _SIZES:
+            record.amount = self._sizes.setdefault(record.amount, record.amount)
+        else:
+            record.amount = self._sizes.get(record.amount, record.amount)
         self.orders[record.client_order_id] = record
         self._counts[record.exchange] = self._counts.get(record.exchange, 0) + 1
         self._expose(record, record.amount - record.filled)

@@ -45,7 +45,7 @@ _pack = struct.Struct(">qqd").pack
 _decode_intent = msgspec.json.Decoder(tuple[OrderRecord, str, str | None]).decode
 _UNREADABLE = (ArithmeticError, KeyError, TypeError, ValueError, msgspec.MsgspecError)
 _BEHIND_AT_MOST = 20_000
-_SLICE = 1_000
+_SLICE = 500
 _INSERT_EVENT = "INSERT INTO events(seq, time, kind, rid, body, hash) VALUES(?,?,?,?,?,?)"
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from Execution.common.errors import StoreError, StoreLocked, StoreTooNew
 
 _PAGE_SIZE = 2048
-_CHECKPOINT_PAGES = 8_000
+_CHECKPOINT_PAGES = 4_000
 _CHECK_FILE_EVERY = 0.1
 _APPLICATION_ID = 0x45584543
 _FORK_PATIENCE = 10.0
@@ -221,7 +221,7 @@ class Database:
             f"synchronous={self._durability}",
             f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
             "temp_store=MEMORY",
-            "cache_size=-16384",
+            "cache_size=-8192",
             "foreign_keys=OFF",
         ):
             connection.execute(f"PRAGMA {pragma}")
