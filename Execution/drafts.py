@@ -33,6 +33,7 @@ OPTIONS = (
     "time_in_force",
     "timeout",
 )
+LONGEST_STRATEGY = 64
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 
 
@@ -84,14 +85,15 @@ def prepare(
 
     Args:
         reference_price: what the minimum notional of a market order is reckoned with, where known.
-        checked: the draft was made of a valid signal; only the instrument's rules are left to apply.
+        checked: the draft was made of a valid signal, its names are the registry's; only the instrument's rules are
+            left to apply.
 
     Raises:
         Refused: INVALID_ORDER with everything that is wrong; INVALID_SYMBOL, UNKNOWN_VENUE ...
     """
-    name = registry.canonical(exchange_name)
-    symbol = registry.symbol_of(name, draft.symbol)
+    name, symbol = exchange_name, draft.symbol
     if not checked:
+        name, symbol = registry.market(exchange_name, draft.symbol)
         _check(draft)
     rules = registry.rules(name, symbol)
     side, amount, price, stop = str(draft.side), draft.amount, draft.price, draft.stop_price
@@ -182,9 +184,10 @@ def _wrong_terms(draft: Draft) -> list[str]:
     if draft.client_order_id is not None:
         wrong += wrong_id(draft.client_order_id, "client_order_id")
     if draft.strategy != "" and not (
-        isinstance(draft.strategy, str) and len(draft.strategy) <= 64 and draft.strategy.isprintable()
+        isinstance(draft.strategy, str) and len(draft.strategy) <= LONGEST_STRATEGY and draft.strategy.isprintable()
     ):
-        wrong.append(f"strategy must be printable text of at most 64 characters, not {draft.strategy!r:.40}")
+        words = f"strategy must be printable text of at most {LONGEST_STRATEGY} characters"
+        wrong.append(f"{words}, not {draft.strategy!r:.40}")
     if draft.max_slippage is not None:
         wrong += wrong_fraction(draft.max_slippage, "max_slippage")
         if draft.type != "market":

@@ -85,8 +85,7 @@ class Executor:
         try:
             self.start()
             parsed = parse(signal)
-            name = registry.canonical(exchange_name)
-            unified = registry.symbol_of(name, symbol)
+            name, unified = registry.market(exchange_name, symbol)
             if not parsed.key:
                 return self._carry_out(name, unified, parsed, started, None)
             return self._once.run(
@@ -160,20 +159,26 @@ class Executor:
     ) -> Envelope:
         """Judge and record in one commit, send, record the outcomes and the answer in one commit."""
         verdicts: list[Verdict] = []
+        is_stale = False
         marks = [started, time.perf_counter()]
         answers: list[Envelope] = []
         guarded: list[protection.Protection] = []
 
         def check(record: OrderRecord) -> Envelope | None:
+            nonlocal is_stale
             verdict = self.risk.verdict(record, snapshot)
             verdicts.append(verdict)
-            passes = verdict.allowed or (signal.urgent and verdict.code == "PRICE_COLLAR")
-            return None if passes else self.deny(record, verdict)
+            if verdict.allowed or (signal.urgent and verdict.code == "PRICE_COLLAR"):
+                return None
+            is_stale = is_stale or verdict.code == STATE_STALE
+            return self.deny(record, verdict)
 
         def after(replies: list[Envelope]) -> None:
-            if _is_stale(verdicts):
+            if is_stale:
                 return
-            remark = "; ".join(filter(None, [signal.remark, _rest_of(records) if signal.action == "close" else ""]))
+            remark = signal.remark
+            if signal.action == "close":
+                remark = "; ".join(filter(None, [remark, _rest_of(records)]))
             answers.append(answer_of(records, replies, timing_of(marks), verdicts[0], remark))
             if protection.wants_protection(records[0]):
                 guarded.append(protection.record_protection(self.orders, records[0]))
@@ -183,10 +188,10 @@ class Executor:
         replies = submit(
             self.orders, records, check=check, key=signal.key or None, before=claim, after=after, marks=marks
         )
-        if tries > 1 and _is_stale(verdicts):
+        if tries > 1 and is_stale:
             fresh = self.risk.prepare(records[0].exchange, records[0].symbol)
             return self._send(records, signal, started, None, fresh, tries - 1)
-        if not answers or any(reply["data"].get("recorded") is False for reply in replies):
+        if not answers or any([reply["data"].get("recorded") is False for reply in replies]):  # noqa: C419  # no generator
             return answer_of(records, replies, timing_of(marks), verdicts[0] if verdicts else None, signal.remark)
         if guarded:
             self._protect_entry(records[0], answers[0], guarded[0], signal.key)
@@ -377,10 +382,6 @@ def _rest_of(records: Sequence[OrderRecord]) -> str:
     """Say what closing orders that have ended did not close."""
     rest = [r for r in records if r.rid and not r.is_open and r.filled < r.amount]
     return "; ".join(f"{r.remaining.normalize():f} of {r.amount.normalize():f} {r.symbol} is still open" for r in rest)
-
-
-def _is_stale(verdicts: Sequence[Verdict]) -> bool:
-    return any(verdict.code == STATE_STALE for verdict in verdicts)
 
 
 def _set_leverage(name: str, symbol: str, leverage: int) -> None:

@@ -14,8 +14,8 @@ from Execution import registry
 from Execution.common import clock
 from Execution.common.envelope import failure
 from Execution.common.errors import ErrorCode, ExecutionError, Refused
-from Execution.common.holding import Holding, as_dict, flat, holding_of, totals, with_mark
-from Execution.common.precision import ZERO, Rules, exact, exactly, positive, round_down
+from Execution.common.holding import Holding, as_dict, flat, holding_of, is_too_small, totals, with_mark
+from Execution.common.precision import ZERO, exact, exactly, positive, round_down
 from Execution.common.risk_limits import number_or_setting
 from Execution.common.symbols import is_swap, split
 from Execution.common.types import Envelope
@@ -175,11 +175,11 @@ class PositionManager:
         """Sell what is free of a spot holding, as far as the instrument's rules let it be sold."""
         symbol = holding.symbol
         rules = registry.rules(name, symbol)
-        free = _free(name, split(symbol)[0], holding.size)
+        free = free_of(name, split(symbol)[0], holding.size)
         amount = round_down(min(free, holding.size), rules.lot_size)
         dust = holding.size - amount
         reference = holding.mark_price if price is None else positive(price, "price")
-        if _is_dust(amount, rules, reference):
+        if is_too_small(amount, rules, reference):
             dust = holding.size
             if free < holding.size:
                 raise Refused("INSUFFICIENT_FUNDS", f"{holding.size - free} {symbol} is locked by open orders")
@@ -252,14 +252,10 @@ def _reducing(options: Mapping[str, Any], symbol: str) -> dict[str, Any]:
     return {**options, "reduce_only": True} if is_swap(symbol) else dict(options)
 
 
-def _free(name: str, asset: str, size: Decimal) -> Decimal:
+def free_of(name: str, asset: str, size: Decimal) -> Decimal:
     """Answer how much of a spot holding open orders leave free; all of it where the venue does not say."""
     balance = _asked(name, "get_account_info")["balances"].get(asset)
     return size if balance is None else exact(balance["free"])
-
-
-def _is_dust(amount: Decimal, rules: Rules, price: Decimal | None) -> bool:
-    return amount < rules.min_amount or amount <= 0 or (price is not None and amount * price < rules.min_notional)
 
 
 def _place(name: str, symbol: str, side: str, amount: Any, price: Any, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -152,6 +152,12 @@ def symbol_of(exchange_name: object, symbol: object) -> str:
     return symbols.normalize(symbol, find(exchange_name)[0].default_market)
 
 
+def market(exchange_name: object, symbol: object) -> tuple[str, str]:
+    """Answer the one spelling of an exchange name, and the unified symbol."""
+    venue, _, name = find(exchange_name)
+    return name, symbols.normalize(symbol, venue.default_market)
+
+
 def capabilities() -> dict[str, dict[str, str]]:
     """Answer, for each venue, why each function of the contract is missing ("" = it is there)."""
     return {

@@ -165,7 +165,7 @@ class RiskManager:
         return _report(name, level, reasons, metrics, "ACCOUNT_DANGER" if level == "danger" else "")
 
     def send_liquidation_signal(self, exchange_name: str, symbol: str | None = None) -> dict[str, Any]:
-        """Answer the signal that `execute_signal` and `handle_risk_signal` close positions by.
+        """Answer the signal by which `Executor.handle_risk_signal`, and a line of `run`, close positions.
 
         Args:
             symbol: None = every position of the exchange.
@@ -181,7 +181,6 @@ class RiskManager:
 
     # -- around a send
 
-    @exactly
     def prepare(self, exchange_name: str, symbol: str) -> Snapshot:
         """Ask the venue for what is stale, and answer what an order is judged by. No transaction may be held.
 
@@ -202,7 +201,7 @@ class RiskManager:
         """
         book, limits, account, quote = self.book, self.limits, snapshot.account, snapshot.quote
         exchange, symbol = order.exchange, order.symbol
-        load, filled = self._reader.filled(exchange)
+        load, filled = self._reader.filled(exchange, book)
         reduce_only = order.reduce_only
         if load != account.load and account.equity is not None and not reduce_only:
             self._reader.forget(exchange)

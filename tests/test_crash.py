@@ -253,12 +253,12 @@ def deaths_of(template: Path, task: Callable[[], Any], steps: Steps) -> Iterator
     ("signals", "steps", "least", "before", "orders", "position"),
     [
         pytest.param(LIMIT, EVERY_LINE, 500, 0, [("buy", "limit", "0.010", "open")], 0, id="limit, every line"),
-        pytest.param(MARKET, SENDING, 100, 0, [("sell", "market", "0.010", "filled")], -0.01, id="market"),
-        pytest.param(CLOSE, SENDING, 100, 1, [("sell", "market", "0.020", "filled")], 0, id="close"),
+        pytest.param(MARKET, SENDING, 60, 0, [("sell", "market", "0.010", "filled")], -0.01, id="market"),
+        pytest.param(CLOSE, SENDING, 60, 1, [("sell", "market", "0.020", "filled")], 0, id="close"),
         pytest.param(
             PROTECTED,
             DECISIONS,
-            250,
+            150,
             0,
             [
                 ("buy", "market", "0.010", "filled"),

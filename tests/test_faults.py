@@ -110,18 +110,18 @@ def test_an_order_that_has_no_number_yet_is_cancelled_by_our_id_and_no_other(ven
 def test_nobody_builds_on_a_commit_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     book = default_manager()
     held: list[bool] = []
-
-    def fail_to_commit(*_: Any) -> None:
-        raise StoreError("the disk is full")
-
     forget = book.journal._forget
     monkeypatch.setattr(book.journal, "_forget", lambda: (held.append(book.lock._is_owned()), forget()))  # type: ignore[attr-defined]
-    monkeypatch.setattr(book.journal.database, "_finish", fail_to_commit)
-    with pytest.raises(StoreError), book.writing():
+    connection = book.journal.database.connection
+    connection.execute("PRAGMA foreign_keys=ON")
+    with pytest.raises(StoreError, match="FOREIGN KEY"), book.writing():
         book.journal.note("test", {})
-    monkeypatch.undo()
-    book.journal.database.connection.execute("ROLLBACK")
+        connection.execute("CREATE TEMP TABLE parent(id INTEGER PRIMARY KEY)")
+        connection.execute("CREATE TEMP TABLE child(id REFERENCES parent(id) DEFERRABLE INITIALLY DEFERRED)")
+        connection.execute("INSERT INTO child VALUES(1)")  # such a commit fails
     assert held == [True]
+    assert not connection.in_transaction
+    assert book.journal.events() == []
 
 
 @pytest.mark.parametrize(

@@ -194,9 +194,6 @@ def test_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.number("RISK_MAX_LOSS_RATIO") == 0.05
     assert settings.number("X", value="-3", least=None) == -3
     assert settings.number("X", value="0") == 0
-    assert settings.optional_number("RISK_MAX_OPEN_ORDERS") is None
-    monkeypatch.setenv("RISK_MAX_OPEN_ORDERS", "0")
-    assert settings.optional_number("RISK_MAX_OPEN_ORDERS") == 0
 
 
 @pytest.mark.parametrize("text", ["", "much", "nan", "inf", "-inf", "-1", "1,5", "5%"])

@@ -269,11 +269,77 @@ def test_a_half_written_last_line_is_told_of_and_read_when_it_is_whole(venue: Fa
     path.write_text(text(line(1.0)) + whole[:-10])
     counts, answers = read(path)
     assert (counts["succeeded"], counts["unreadable"]) == (1, 1)
-    assert "not complete" in answers[-1]["answer"]["message"]
+    (bad,) = [each["answer"] for each in answers if not each["answer"]["success"]]
+    assert "not complete" in bad["message"]
     with path.open("a") as stream:
         stream.write(whole[-10:] + "\n")
     assert read(path)[0]["succeeded"] == 1
     assert amounts(venue) == [1.0, 2.0]
+
+
+def test_a_file_that_cannot_be_read_is_told_of_and_the_others_are_read(venue: FakeVenue, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.jsonl").symlink_to("/proc/self/mem")  # opens, and fails at the first read
+    (folder / "b.jsonl").write_text(text(line(2.0)))
+    loops = tmp_path / "loop.jsonl"
+    loops.symlink_to(loops)
+    for source, unreadable in ((folder, folder / "a.jsonl"), (loops, loops)):
+        counts, answers = read(source)
+        assert counts["unreadable"] == 1
+        (bad,) = [each["answer"] for each in answers if not each["answer"]["success"]]
+        assert f"{unreadable} cannot be read: " in bad["message"]
+    assert amounts(venue) == [2.0]
+    with running(loops) as it:
+        time.sleep(0.1)
+        loops.unlink()
+        loops.write_text(text(line(3.0)))
+        wait_for(lambda: len(it.answers) == 1)
+    assert amounts(venue) == [2.0, 3.0]
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_source_that_fails_is_asked_again(venue: FakeVenue, monkeypatch: pytest.MonkeyPatch, follow: bool) -> None:
+    monkeypatch.setattr(loop, "_RETRY", 0.01)
+    monkeypatch.setattr(loop, "_MOST_WAITING", 1)
+
+    class Shaky:
+        tries = 0
+
+        def entries(self, stopping: threading.Event, _follow: bool) -> Iterator[inbox.Entry]:
+            self.tries += 1
+            for number in range(3):
+                yield inbox.Entry("shaky", number, content=line(self.tries + number / 10))
+            if self.tries < 2:
+                raise ConnectionError("gone")
+            stopping.wait(0 if not follow else 30)
+
+    counts: dict[str, Any] = {}
+    if follow:
+        with running(Shaky()) as it:
+            wait_for(lambda: len(it.answers) == 6)
+        counts = it.counts
+    else:
+        counts, _ = read(Shaky())
+    assert counts["succeeded"] == 6
+    assert amounts(venue) == [1.0, 1.1, 1.2, 2.0, 2.1, 2.2]
+
+
+def test_a_source_that_never_recovers_is_given_up_where_nobody_waits_for_more(
+    venue: FakeVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_RETRY", 0.0)
+
+    class Broken:
+        tries = 0
+
+        def entries(self, _stopping: threading.Event, _follow: bool) -> Iterator[inbox.Entry]:
+            self.tries += 1
+            raise ConnectionError("gone")
+
+    broken = Broken()
+    assert read(broken)[0]["received"] == 0
+    assert broken.tries == loop._TRIES
 
 
 BAD_LINES = {

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from decimal import getcontext, setcontext
+from typing import Any
 
 from Execution.common import log, settings
 from Execution.common.envelope import fail, failure
 from Execution.common.errors import ERROR_CODES, OUTCOMES, ExecutionError, Outcome
-from Execution.common.precision import Rules, exactly
+from Execution.common.precision import OURS, Rules
 from Execution.common.resilience import Breaker, Budget, Limit, backoff
 from Execution.common.types import STATUSES, VENUE_FUNCTIONS, Envelope, Exchange
 
@@ -54,18 +55,18 @@ class Venue:
         )
         self._limits: dict[str, Limit] = dict(getattr(module, "RATE_LIMITS", {}))
         self.rules: dict[tuple[str, str], tuple[float, Rules]] = {}
-        self._guards: dict[str, tuple[Breaker, Budget | None]] = {}
+        self.guards: dict[str, tuple[Breaker, Budget | None]] = {}
 
     def reset(self) -> None:
         """Forget breakers, budgets and rules."""
-        self._guards.clear()
+        self.guards.clear()
         self.rules.clear()
 
     def guard(self, account: str) -> tuple[Breaker, Budget | None]:
         """Answer the breaker and the budget of an account."""
-        found = self._guards.get(account)
+        found = self.guards.get(account)
         if found is None:
-            found = self._guards.setdefault(account, (Breaker(), Budget(self._limits) if self._limits else None))
+            found = self.guards.setdefault(account, (Breaker(), Budget(self._limits) if self._limits else None))
         return found
 
 
@@ -74,7 +75,7 @@ def call(venue: Venue, account: str, function: str, args: tuple[Any, ...], kwarg
     target = getattr(venue.module, function, None)
     if target is None:
         return fail("NOT_SUPPORTED", f"{venue.name} has no function {function!r:.60}", "not_sent")
-    breaker, budget = venue.guard(account)
+    breaker, budget = venue.guards.get(account) or venue.guard(account)
     if breaker.failures >= breaker.threshold or budget is not None:
         return _guarded(venue, account, function, target, args, kwargs, [])
     answer: Envelope = _once(venue, account, function, target, args, kwargs)
@@ -181,7 +182,6 @@ def _stop(
     return None
 
 
-@exactly
 def _once(
     venue: Venue,
     account: str,
@@ -190,6 +190,8 @@ def _once(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
+    before = getcontext()
+    setcontext(OURS)
     token = settings.account.set(account)
     try:
         answer = target(*args, **kwargs)
@@ -204,6 +206,7 @@ def _once(
         )
     finally:
         settings.account.reset(token)
+        setcontext(before)
     if function == "place_orders" and isinstance(answer, list):
         return answer
     return _checked(answer, function, venue)
@@ -226,7 +229,7 @@ def _checked(answer: Any, function: str, venue: Venue) -> Envelope:
         if answer.get("success") is True:
             wrong = "" if venue.local else _wrong_data(data, function)
             if not wrong:
-                return cast(Envelope, answer)
+                return answer  # type: ignore[return-value]
         elif isinstance(data, dict) and _is_failure(data):
             facts = {"exchange_code": "", **data, "retry_after": _pause(data.get("retry_after"))}
             return {"success": False, "data": facts, "message": log.redact(str(answer["message"]))}

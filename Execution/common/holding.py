@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from Execution.common.precision import ZERO, exact
+from Execution.common.precision import ZERO, Rules, exact
 from Execution.common.symbols import split
 from Execution.common.types import Position
 
@@ -38,6 +38,11 @@ def notional(size: Decimal, price: Decimal) -> Decimal:
 def unrealized_pnl(side: str, size: Decimal, entry: Decimal, mark: Decimal) -> Decimal:
     """Answer the open profit of a position in quote; a loss is below zero."""
     return size * (mark - entry) if side == "long" else size * (entry - mark)
+
+
+def is_too_small(amount: Decimal, rules: Rules, price: Decimal | None) -> bool:
+    """Tell whether so much of a spot holding is less than the smallest order; without a price by the amount alone."""
+    return amount <= 0 or amount < rules.min_amount or (price is not None and amount * price < rules.min_notional)
 
 
 def signed_size(side: str, size: Decimal) -> Decimal:

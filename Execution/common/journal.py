@@ -46,6 +46,7 @@ _decode_intent = msgspec.json.Decoder(tuple[OrderRecord, str, str | None]).decod
 _UNREADABLE = (ArithmeticError, KeyError, TypeError, ValueError, msgspec.MsgspecError)
 _BEHIND_AT_MOST = 20_000
 _SLICE = 500
+_NEWEST_EVENT = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1"
 _INSERT_EVENT = "INSERT INTO events(seq, time, kind, rid, body, hash) VALUES(?,?,?,?,?,?)"
 
 
@@ -108,7 +109,9 @@ class Journal:
             setcontext(OURS)
             self._spoiled = False
             try:
-                self._catch_up(connection)
+                row = connection.execute(_NEWEST_EVENT).fetchone()
+                if row is None or row[0] != self._sequence or row[1] != self._head:
+                    self._catch_up(row or (0, _ORIGIN))
             except BaseException as error:
                 self.__exit__(type(error), error, error.__traceback__)
                 raise
@@ -118,7 +121,7 @@ class Journal:
     ) -> None:
         """Write and commit; nothing of the block is kept where it raised or the store fails."""
         # Held over the commit: nobody may build on what is in memory before a commit that failed is forgotten.
-        with self.lock:
+        with self.database.lock:
             self._depth = max(0, self._depth - 1)
             try:
                 if kind is None and self._depth == 0:
@@ -152,7 +155,8 @@ class Journal:
         self.append("intent", order.rid, encode((order, owner, key)), order.created)
         self._new[order.rid] = self._sequence, order, owner, key
         self._new_by_id[order.client_order_id] = order
-        self._note_number(order)
+        if order.order_id:
+            self._note_number(order)
 
     def _note_number(self, order: OrderRecord) -> None:
         if order.order_id:
@@ -234,9 +238,8 @@ class Journal:
         """Run one more statement inside the transaction; answer the number of rows changed."""
         return self.database.connection.execute(sql, parameters).rowcount
 
-    def _catch_up(self, connection: sqlite3.Connection) -> None:
-        row = connection.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone() or (0, _ORIGIN)
-        if row[0] == self._sequence and row[1] == self._head:
+    def _catch_up(self, row: tuple[int, bytes]) -> None:
+        if row == (self._sequence, self._head):
             return
         before, (self._sequence, self._head) = self._sequence, row
         if before >= row[0]:
@@ -297,7 +300,7 @@ class Journal:
         with self.lock:
             if self._depth:
                 return False
-            rows = self.database.read("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
+            rows = self.database.read(_NEWEST_EVENT)
             return self._sequence < 0 or bool(rows and rows[0] != (self._sequence, self._head))
 
     def project(self) -> None:

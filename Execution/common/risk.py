@@ -97,7 +97,7 @@ class RiskState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `position` is signed; `open_buys` and `open_sells` are what open orders that are not reduce-only may still fill.
     `rate` is the price of the quote currency in the account's currency. `other_notional` is the money in positions
-    of other symbols. `ages` are the seconds since the mark and the account were read.
+    of other symbols.
     """
 
     equity: Decimal | None = None
@@ -116,7 +116,6 @@ class RiskState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     other_notional: Decimal = ZERO
     rate: Decimal | None = ONE
     trouble: str = ""
-    ages: tuple[float, float] = (0.0, 0.0)
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):

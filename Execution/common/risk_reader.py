@@ -153,16 +153,17 @@ class Reader:
     def _look(self, exchange: str) -> tuple[int, dict[str, Decimal]]:
         """Answer a copy of the sums of fills, those of other processes taken in; (-1, {}) without a store."""
         try:
-            with self._book().writing():
-                load, filled = self.filled(exchange)
+            book = self._book()
+            with book.writing():
+                load, filled = self.filled(exchange, book)
                 return load, dict(filled)
         except ExecutionError as error:
             log.warning(f"risk reads {exchange} without the store: {error.message}")
             return -1, {}
 
-    def filled(self, exchange: str) -> tuple[int, dict[str, Decimal]]:
+    def filled(self, exchange: str, book: OrderBook) -> tuple[int, dict[str, Decimal]]:
         """Answer the book's sums of fills, with those that were only told."""
-        load, filled = self._book().net_filled(exchange)
+        load, filled = book.net_filled(exchange)
         told = self._told.get(exchange)
         if not told:
             return load, filled

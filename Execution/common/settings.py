@@ -133,12 +133,6 @@ def number(name: str, *, least: float | None = 0.0, value: str | None = None) ->
     return result
 
 
-def optional_number(name: str) -> float | None:
-    """Answer a setting as a number, or None where it is not set."""
-    text = get(name)
-    return number(name, value=text) if text else None
-
-
 def choice(name: str, allowed: tuple[str, ...], *, value: str | None = None) -> str:
     """Answer a setting that must be one of a few words, in the spelling of `allowed`."""
     text = (get(name) if value is None else value).strip()

@@ -82,10 +82,12 @@ class Database:
             time.sleep(_COURTESY)
         self.lock.acquire()
         try:
-            if self._depth == 0:
-                self._check_file()
-            connection = self.connection
-            if self._depth == 0:
+            if self._depth:
+                connection = self.connection
+            else:
+                if time.monotonic() - self._checked >= _CHECK_FILE_EVERY:
+                    self._check_file()
+                connection = self._connection or self.connection
                 connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             self.lock.release()
@@ -105,22 +107,19 @@ class Database:
         try:
             self._depth -= 1
             if self._depth == 0:
-                self._finish(kind is None)
+                connection = self._connection or self.connection
+                if kind is not None:
+                    self._roll_back(connection)
+                    return
+                try:
+                    connection.execute("COMMIT")
+                except sqlite3.Error as fault:
+                    self._roll_back(connection)
+                    raise self.translate(fault) from fault
         finally:
             self.lock.release()
-        if isinstance(error, sqlite3.Error):
-            raise self.translate(error) from error
-
-    def _finish(self, commit: bool) -> None:
-        connection = self.connection
-        if commit:
-            try:
-                connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                self._roll_back(connection)
+            if isinstance(error, sqlite3.Error):
                 raise self.translate(error) from error
-        else:
-            self._roll_back(connection)
 
     @staticmethod
     def _roll_back(connection: sqlite3.Connection) -> None:
@@ -157,10 +156,9 @@ class Database:
 
     def _check_file(self) -> None:
         """Refuse, once, to go on writing into a file that is no longer at its path: nobody would ever read it."""
-        now = time.monotonic()
-        if self._connection is None or self._file is None or now - self._checked < _CHECK_FILE_EVERY:
+        self._checked = time.monotonic()
+        if self._connection is None or self._file is None:
             return
-        self._checked = now
         if _identity(self.path) != self._file:
             self._connection.close()
             self._connection = None

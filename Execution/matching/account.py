@@ -52,7 +52,7 @@ class Exposure:
         return ZERO if position is None else position.size
 
     def held(self) -> bool:
-        return any(position.size for position in self.positions.values())
+        return any([position.size for position in self.positions.values()])  # noqa: C419  # no frame for a generator
 
     def closable(self, side: Side, position_side: str) -> Decimal:
         """How much an order of this side can take off the position."""

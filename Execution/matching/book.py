@@ -58,8 +58,9 @@ class Book:
 
     def best(self, side: Side) -> Decimal | None:
         """Best price of one side, recorded volume and our accounts' orders together."""
-        shown, ours = self.external(side).top, self.own(side).top
-        if shown is None or (ours is not None and self.own(side).better(ours, shown)):
+        ladder, resting = (self.bids, self.buys) if side == "buy" else (self.asks, self.sells)
+        shown, ours = ladder.top, resting.top
+        if shown is None or (ours is not None and resting.better(ours, shown)):
             return ours
         return shown
 

@@ -277,7 +277,9 @@ class Engine:
         """What happened since the last drain; the engine forgets it."""
         world = self._world
         orders, fills = list(world.changed.values()), world.fills
-        accounts = world.touched.union(order.account for order in orders)
+        accounts = world.touched
+        for order in orders:
+            accounts.add(order.account)
         world.changed, world.fills, world.touched = {}, [], set()
         return Changes(orders, fills, accounts)
 

@@ -30,8 +30,7 @@ def take(
     world: World, book: Book, order: Order, limit: Decimal | None, now: float, *, liquidation: bool = False
 ) -> str:
     """Fill a taker, best price first. Returns "self_trade" when it met its own account's order and must stop."""
-    other = opposite(order.request.side)
-    ladder, resting = book.external(other), book.own(other)
+    ladder, resting = (book.asks, book.sells) if order.request.side == "buy" else (book.bids, book.buys)
     left = order.request.amount - order.filled
     while left:
         ours = resting.top
@@ -141,10 +140,9 @@ def probe(
     world: World, book: Book, side: Side, account: str, amount: Decimal, limit: Decimal | None
 ) -> tuple[Decimal, Decimal]:
     """How much of an amount a taker would get now, and its cost."""
-    other = opposite(side)
-    ladder = book.external(other)
+    ladder, resting = (book.asks, book.sells) if side == "buy" else (book.bids, book.buys)
     best = ladder.top
-    if book.own(other).top is None and best is not None and ladder.reaches(limit) and ladder.at[best] >= amount:
+    if resting.top is None and best is not None and ladder.reaches(limit) and ladder.at[best] >= amount:
         return amount, amount * best
     left, cost = amount, ZERO
     for price, offered in offers(world, book, side, account, limit):

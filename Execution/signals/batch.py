@@ -49,16 +49,15 @@ def execute_batch(executor: Executor, batch: Sequence[Mapping[str, Any]]) -> lis
 
 def _split(entry: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
     """Take a signal of a batch apart: exchange, symbol, the signal itself."""
-    if not isinstance(entry, Mapping):
+    if type(entry) is not dict and not isinstance(entry, Mapping):
         raise Refused("INVALID_ORDER", f"a signal must be a dict, not {entry!r:.60}")
     content = dict(entry)
     exchange = content.pop("exchange_name", None) or content.pop("exchange", None)
     symbol = content.pop("symbol", None)
-    missing = [f"{name} is missing" for name, value in (("exchange_name", exchange), ("symbol", symbol)) if not value]
-    if missing:
-        raise Refused("INVALID_ORDER", "; ".join(missing))
-    name = registry.canonical(exchange)
-    return name, registry.symbol_of(name, symbol), content
+    if not exchange or not symbol:
+        missing = [name for name, value in (("exchange_name", exchange), ("symbol", symbol)) if not value]
+        raise Refused("INVALID_ORDER", "; ".join(f"{name} is missing" for name in missing))
+    return *registry.market(exchange, symbol), content
 
 
 def _send(executor: Executor, group: list[Item], answers: list[Envelope | None]) -> None:

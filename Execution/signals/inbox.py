@@ -172,6 +172,7 @@ class FileSource:
         self._name = ""
         self._position = 0
         self._was_cut = False
+        self._trouble = ""
         self._open: deque[list[int]] = deque()
         self._lock = threading.Lock()
 
@@ -190,10 +191,15 @@ class FileSource:
             final: there is no other look: a last line that is not complete is told of. It is read when it is.
         """
         try:
-            stream = self.path.open("rb")
+            yield from self._read(final)
+            self._trouble = ""
         except FileNotFoundError:
             return
-        with stream:
+        except OSError as error:
+            yield from self._unreadable(error, final)
+
+    def _read(self, final: bool) -> Iterator[Entry]:
+        with self.path.open("rb") as stream:
             if not self._recognise(stream, final):
                 return
             stream.seek(self._position)
@@ -209,6 +215,15 @@ class FileSource:
                     end += rest
                 self._position = end
                 yield from self._entries_of(line, start)
+
+    def _unreadable(self, error: OSError, final: bool) -> Iterator[Entry]:
+        """Say once that the file cannot be read; it may be given its rights while the loop runs."""
+        words = f"{self.path} cannot be read: {error.strerror or error}"
+        if final:
+            yield Entry(str(self.path), 0, problem=words)
+        elif words != self._trouble:
+            log.error(words)
+        self._trouble = words
 
     def _recognise(self, stream: IO[bytes], final: bool) -> bool:
         """Find out whether this is the file that was read before, and from where to go on; False: too early to tell."""

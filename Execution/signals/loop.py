@@ -31,6 +31,7 @@ Report = Callable[[dict[str, Any]], None]
 
 _RETRY = 1.0
 _TRIES = 10
+_MOST_WAITING = 10_000
 
 
 class Loop:
@@ -63,12 +64,23 @@ class Loop:
     # -- sources
 
     def read(self, source: Source, follow: bool) -> None:
-        """Hand the entries of a source to the workers, until it ends or the loop stops."""
-        try:
-            for entry in source.entries(self.stopping, follow):
-                self._hand_over(entry)
-        except Exception as error:  # noqa: BLE001  # one source that fails must not take the others down
-            log.error(f"a signal source failed: {type(error).__name__}: {error}")
+        """Hand the entries of a source to the workers, until it ends or the loop stops.
+
+        A source that fails is asked again, from where it was: its disk or the store may come back.
+        """
+        tries = 0
+        while not self.stopping.is_set():
+            try:
+                for entry in source.entries(self.stopping, follow):
+                    self._hand_over(entry)
+                    tries = 0
+                return
+            except Exception as error:  # noqa: BLE001  # one source that fails must not take the others down
+                tries += 1
+                log.error(f"a signal source failed: {type(error).__name__}: {error}")
+            if tries >= _TRIES and not follow:
+                return
+            self.stopping.wait(_RETRY)
 
     def _hand_over(self, entry: Entry) -> None:
         with self._lock:
@@ -81,7 +93,10 @@ class Loop:
         except ExecutionError as error:
             self._answered(entry, failure(error))
             return
-        self._worker(name).put(entry)
+        inbox = self._worker(name)
+        while inbox.qsize() >= _MOST_WAITING and not self.stopping.is_set():
+            self.stopping.wait(0.02)
+        inbox.put(entry)
 
     def _unreadable(self, entry: Entry) -> None:
         with self._lock:

@@ -8,12 +8,14 @@ from typing import Any
 
 from Execution import registry
 from Execution.common.errors import Refused
+from Execution.common.holding import is_too_small
 from Execution.common.order import OrderRecord
 from Execution.common.precision import Rules, exact, round_down
 from Execution.common.risk_state import Snapshot
 from Execution.common.symbols import is_swap, split
-from Execution.common.types import AccountInfo, Position
+from Execution.common.types import Position
 from Execution.drafts import Draft, keyed_client_order_id, prepare
+from Execution.position_manager import free_of
 from Execution.signals.parse import Signal
 
 
@@ -105,7 +107,7 @@ def closing_orders(
         rules = registry.rules(name, symbol)
         held = exact(position["size"])
         base = split(symbol)[0]
-        free = held if is_swap(symbol) else min(held, _free(name, base, held))
+        free = held if is_swap(symbol) else min(held, free_of(name, base, held))
         size = round_down(free, rules.lot_size)
         if not _is_too_small(size, signal, position, rules):
             orders.append(_closing_order(name, position, signal, size, collar, len(orders)))
@@ -121,20 +123,8 @@ def closing_orders(
 
 def _is_too_small(size: Decimal, signal: Signal, position: Position, rules: Rules) -> bool:
     """Tell whether so much of a position is less than the smallest order; reduce-only ones have no least notional."""
-    if size <= 0 or size < rules.min_amount:
-        return True
     price = signal.price or (exact(position["mark_price"]) if position["mark_price"] else None)
-    return not is_swap(rules.symbol) and price is not None and size * price < rules.min_notional
-
-
-def _free(name: str, asset: str, held: Decimal) -> Decimal:
-    """Answer how much of a spot holding open orders leave free; all of it where the venue does not say."""
-    answer = registry.call(name, "get_account_info")
-    if not answer["success"]:
-        return held
-    info: AccountInfo = answer["data"]
-    balance = info["balances"].get(asset)
-    return held if balance is None else exact(balance["free"])
+    return is_too_small(size, rules, None if is_swap(rules.symbol) else price)
 
 
 def _closing_order(

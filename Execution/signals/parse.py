@@ -12,7 +12,7 @@ import msgspec
 from Execution.common.errors import Refused
 from Execution.common.precision import number_of, positive
 from Execution.common.types import ORDER_TYPES, TIMES_IN_FORCE
-from Execution.drafts import prices_of, unknown_key, wrong_fraction, wrong_id
+from Execution.drafts import LONGEST_STRATEGY, prices_of, unknown_key, wrong_fraction, wrong_id
 
 ACTIONS = ("buy", "sell", "close")
 KEYS = (
@@ -89,7 +89,7 @@ def parse(signal: object) -> Signal:
     Raises:
         Refused: INVALID_ORDER with everything that is wrong with it, field by field.
     """
-    if not isinstance(signal, Mapping):
+    if type(signal) is not dict and not isinstance(signal, Mapping):
         raise Refused("INVALID_ORDER", f"a signal must be a dict, not {signal!r:.60}")
     if (simple := _parse_simple(signal)) is not None:
         return simple
@@ -160,10 +160,10 @@ def _check_words(values: dict[str, Any], wrong: list[str]) -> None:
     leverage = values.get("leverage", 1)
     if isinstance(leverage, bool) or not isinstance(leverage, int) or not 1 <= leverage <= 1000:
         wrong.append(f"leverage must be a whole number from 1, not {leverage!r:.40}")
-    for name in ("key", "strategy"):
-        text = values.get(name, "")
-        if not isinstance(text, str) or len(text) > 200 or not text.isprintable() or (name in values and not text):
-            wrong.append(f"{name} must be 1 to 200 printable characters, not {text!r:.80}")
+    for name, longest in (("key", 200), ("strategy", LONGEST_STRATEGY)):
+        text = values.get(name, "x")
+        if not isinstance(text, str) or not 1 <= len(text) <= longest or not text.isprintable():
+            wrong.append(f"{name} must be 1 to {longest} printable characters, not {text!r:.80}")
     if "client_order_id" in values:
         wrong += wrong_id(values["client_order_id"], "client_order_id")
 

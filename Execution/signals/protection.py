@@ -21,12 +21,14 @@ from Execution.order_sender import dispatch
 from Execution.signals.answers import reply_of
 
 _PASSING = frozenset(("CLOCK_SKEW", "RATE_LIMITED", "STORE_FAILED", "TIMEOUT", "VENUE_DOWN"))
+_WORDS = frozenset(word for word, _ in PROTECTION)
 Protection = tuple[list[OrderRecord], list[Envelope]]
 
 
 def wants_protection(entry: OrderRecord) -> bool:
     """Tell whether an order was given a stop or a profit target."""
-    return entry.options is not None and any(word in entry.options for word, _ in PROTECTION)
+    options = entry.options
+    return options is not None and not _WORDS.isdisjoint(options)
 
 
 def record_protection(orders: OrderManager, entry: OrderRecord) -> Protection:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import getcontext, setcontext
 from functools import wraps
 from typing import ParamSpec
 
 from Execution.common.envelope import failure
 from Execution.common.errors import ExecutionError, Refused
-from Execution.common.precision import exactly
+from Execution.common.precision import OURS
 from Execution.common.types import Envelope
 from Execution.matching import model
 from Execution.simulation.account import remark_of_current
@@ -21,8 +22,9 @@ def answers(function: Callable[P, Envelope]) -> Callable[P, Envelope]:
     """Turn refusals into answers; numbers are reckoned in a decimal context of ours."""
 
     @wraps(function)
-    @exactly
     def call(*args: P.args, **kwargs: P.kwargs) -> Envelope:
+        before = getcontext()
+        setcontext(OURS)
         try:
             return function(*args, **kwargs)
         except (model.Rejected, ExecutionError) as error:
@@ -31,6 +33,8 @@ def answers(function: Callable[P, Envelope]) -> Callable[P, Envelope]:
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise  # a fault in here, and not a call with the wrong arguments
             return refusal(Refused("INVALID_ORDER", str(error)))
+        finally:
+            setcontext(before)
 
     return call
 

@@ -54,7 +54,7 @@ def build_limit_order(
     reduce_only: bool = False,
 ) -> model.Request:
     """Answer the engine's request for a limit order."""
-    _check(rules, side, client_order_id, reduce_only)
+    direction = _check(rules, side, client_order_id, reduce_only)
     if time_in_force not in TIMES_IN_FORCE:
         raise Refused("INVALID_ORDER", f"time_in_force must be GTC, IOC or FOK, not {time_in_force!r:.60}")
     if post_only is not False:
@@ -63,13 +63,13 @@ def build_limit_order(
     size = round_amount(positive(amount, "amount"), rules, None if reduce_only else limit)
     return model.Request(
         rules.symbol,
-        cast(model.Side, side),
+        direction,
         "limit",
         size,
         limit,
         None,
         client_order_id or "",
-        cast(Any, time_in_force),
+        time_in_force,  # type: ignore[arg-type]
         post_only,
         reduce_only,
     )
@@ -85,12 +85,12 @@ def build_market_order(
     max_slippage: Any = None,
 ) -> model.Request:
     """Answer the engine's request for a market order."""
-    _check(rules, side, client_order_id, reduce_only)
+    direction = _check(rules, side, client_order_id, reduce_only)
     size = round_amount(positive(amount, "amount"), rules, None)
     slippage = None if max_slippage is None else _slippage(max_slippage)
     return model.Request(
         rules.symbol,
-        cast(model.Side, side),
+        direction,
         "market",
         size,
         None,
@@ -142,12 +142,12 @@ def _conditional(
     client_order_id: str | None,
     reduce_only: bool,
 ) -> model.Request:
-    _check(rules, side, client_order_id, reduce_only)
+    direction = _check(rules, side, client_order_id, reduce_only)
     stop = round_price(positive(stop_price, "stop_price"), side, rules, "stop_price")
     limit = None if price is None else round_price(positive(price, "price"), side, rules)
     size = round_amount(positive(amount, "amount"), rules, None if reduce_only else limit or stop)
     return model.Request(
-        rules.symbol, cast(model.Side, side), kind, size, limit, stop, client_order_id or "", reduce_only=reduce_only
+        rules.symbol, direction, kind, size, limit, stop, client_order_id or "", reduce_only=reduce_only
     )
 
 
@@ -192,7 +192,7 @@ def build_cancel(order_id: object, client_order_id: object) -> tuple[int | None,
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0, None
 
 
-def _check(rules: Rules, side: object, client_order_id: object, reduce_only: object) -> None:
+def _check(rules: Rules, side: object, client_order_id: object, reduce_only: object) -> model.Side:
     if side != "buy" and side != "sell":
         raise Refused("INVALID_ORDER", f"side must be {' or '.join(SIDES)}, not {side!r:.60}")
     if reduce_only is not False:
@@ -206,6 +206,7 @@ def _check(rules: Rules, side: object, client_order_id: object, reduce_only: obj
         raise Refused(
             "INVALID_ORDER", f"client_order_id must be 1 to 64 of A-Z a-z 0-9 . _ : / -, not {client_order_id!r:.80}"
         )
+    return "buy" if side == "buy" else "sell"
 
 
 def parse_error(error: model.Rejected) -> Envelope:
@@ -363,14 +364,16 @@ def rules_of(spec: model.Spec) -> Rules:
 
 def parse_ticker(symbol: str, prices: Prices, label: str) -> Ticker:
     """Answer best prices as a public dict that says where they come from."""
+    bid, ask, bid_size, ask_size = prices.bid, prices.ask, prices.bid_size, prices.ask_size
+    last, mark = prices.last, prices.mark
     return {
         "symbol": symbol,
-        "bid": _float(prices.bid),
-        "ask": _float(prices.ask),
-        "bid_size": _float(prices.bid_size),
-        "ask_size": _float(prices.ask_size),
-        "last": _float(prices.last),
-        "mark": _float(prices.mark),
+        "bid": None if bid is None else float(bid),
+        "ask": None if ask is None else float(ask),
+        "bid_size": None if bid_size is None else float(bid_size),
+        "ask_size": None if ask_size is None else float(ask_size),
+        "last": None if last is None else float(last),
+        "mark": None if mark is None else float(mark),
         "timestamp": prices.time or 0.0,
         "simulated": True,
         "price_source": label,

@@ -371,7 +371,8 @@ class PaperAccount:
                 return _engine_prices(self.engine, symbol)
         if self.source.settable and self._stale():
             self.flush()
-        self.source.fetch(symbol, now)
+        if self.source.remote:
+            self.source.fetch(symbol, now)
         found = self.source.prices(symbol, now)
         return self.run(lambda engine, _now: _engine_prices(engine, symbol), symbol)[0] if found is None else found
 

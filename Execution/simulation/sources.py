@@ -180,6 +180,7 @@ class FixedSource:
 
     def __init__(self) -> None:
         self._rows: dict[str, MarketRow] = {}
+        self._prices: dict[str, Prices] = {}
         self._pending: dict[str, MarketRow] = {}
 
     def fetch(self, _symbol: str, _now: float) -> None:
@@ -188,6 +189,7 @@ class FixedSource:
     def restart(self, _epoch: float) -> None:
         """Forget what was set: it is told again."""
         self._rows.clear()
+        self._prices.clear()
         self._pending.clear()
 
     def set_market(self, rows: Mapping[str, MarketRow]) -> None:
@@ -195,6 +197,7 @@ class FixedSource:
         for symbol, row in rows.items():
             if row.bid is not None and self._rows.get(symbol) != row:
                 self._rows[symbol] = self._pending[symbol] = row
+                self._prices[symbol] = prices_of(_row_quote(row, 0.0), row.last)
 
     def play(self, market: Market, _symbols: Collection[str], _since: float, now: float) -> None:
         """Show the prices that were set since the last time."""
@@ -206,8 +209,8 @@ class FixedSource:
 
     def prices(self, symbol: str, now: float) -> Prices | None:
         """Answer what was set, if anything was."""
-        row = self._rows.get(symbol)
-        return None if row is None else prices_of(_row_quote(row, now), row.last)
+        p = self._prices.get(symbol)
+        return None if p is None else Prices(p.bid, p.bid_size, p.ask, p.ask_size, p.last, p.mark, now)
 
     def klines(self, symbol: str, seconds: int, start: float | None, limit: int, now: float) -> list[Kline]:
         """Answer flat candles: a price that stands still has no other history."""
