@@ -95,7 +95,7 @@ def prepare(
     if not checked:
         name, symbol = registry.market(exchange_name, draft.symbol)
         _check(draft)
-    rules = registry.rules(name, symbol)
+    rules = registry.rules(name, symbol, reducing=bool(draft.reduce_only))
     side, amount, price, stop = str(draft.side), draft.amount, draft.price, draft.stop_price
     if price is not None:
         price = round_price(positive(price, "price"), side, rules)

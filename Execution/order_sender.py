@@ -196,7 +196,7 @@ def _answer(record: OrderRecord, answer: Envelope) -> Envelope:
 
 
 def _unrecorded(answer: Envelope, error: StoreError) -> Envelope:
-    words = f"outcome not recorded yet ({error}); the next call on this store asks the venue"
+    words = f"outcome not recorded yet ({error}); the next signal or `orders --sync` asks the venue"
     message = f"{answer['message']}; {words}" if answer["message"] else words
     return {"success": answer["success"], "data": {**answer["data"], "recorded": False}, "message": message}
 

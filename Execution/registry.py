@@ -196,8 +196,11 @@ def call_batch(exchange_name: str, orders: list[dict[str, Any]]) -> list[Envelop
     return guard.call_batch(venue, account, orders)
 
 
-def rules(exchange_name: str, symbol: str) -> Rules:
+def rules(exchange_name: str, symbol: str, *, reducing: bool = False) -> Rules:
     """Answer the trading rules of an instrument, read from the venue once an hour.
+
+    Args:
+        reducing: also of an instrument that is closed for new orders; whether it lets positions go the venue says.
 
     Raises:
         Refused: what the venue answered: INVALID_SYMBOL, VENUE_DOWN ...
@@ -215,9 +218,10 @@ def rules(exchange_name: str, symbol: str) -> Rules:
         found, active = rules_of(answer["data"]), answer["data"]["active"]
     except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise Refused("BAD_RESPONSE", f"{name} answered no rules for {symbol}: {error!r:.80}") from None
-    if not active:
+    if not active and not reducing:
         raise Refused("INVALID_SYMBOL", f"{symbol} is not open for trading on {name}")
     if not (found.tick_size > 0 and found.lot_size > 0):
         raise Refused("BAD_RESPONSE", f"{name} answered tick {found.tick_size} and lot {found.lot_size} for {symbol}")
-    venue.rules[account, symbol] = (time.monotonic(), found)
+    if active:
+        venue.rules[account, symbol] = (time.monotonic(), found)
     return found

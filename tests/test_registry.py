@@ -210,6 +210,15 @@ def test_an_instrument_that_is_not_traded_is_refused_and_not_kept(venue: FakeVen
     assert registry.rules("fake:alpha", "BTC-USDT")
 
 
+def test_a_position_may_be_reduced_where_nothing_new_is_traded(venue: FakeVenue) -> None:
+    closed = venue.get_instrument("BTC-USDT-SWAP")
+    closed["data"]["active"] = False
+    venue.then("get_instrument", closed, closed)
+    assert registry.rules("fake", "BTC-USDT-SWAP", reducing=True).symbol == "BTC-USDT-SWAP"
+    with pytest.raises(Refused, match="not open for trading"):
+        registry.rules("fake", "BTC-USDT-SWAP")
+
+
 @pytest.mark.parametrize(
     "change",
     [{"tick_size": 0.0}, {"lot_size": 0}, {"lot_size": -1.0}, {"tick_size": None}, {"min_amount": "much"}, None],
