@@ -13,6 +13,7 @@ from Execution import registry
 from Execution.common import guard, resilience
 from Execution.common.envelope import fail, ok
 from Execution.common.errors import Refused
+from Execution.common.replies import on_reply
 from Execution.common.resilience import Breaker, Limit
 from tests.fakes import FakeVenue
 
@@ -650,3 +651,29 @@ def test_an_open_breaker_lets_a_spot_holding_be_sold(venue: FakeVenue) -> None:
         venue.then("place_market_order", fail("TIMEOUT", "no answer", "unknown"))
         registry.call("fake", "place_market_order", "BTC-USDT", "buy", 1)
     assert registry.call("fake", "place_market_order", "BTC-USDT", "sell", 1)["success"]
+
+
+def test_what_the_headers_of_an_answer_say_of_the_limit_is_heeded(ticks: Time) -> None:
+    made = FakeVenue("fake")
+    made.rate_pause = lambda headers: 20.0 if headers.get("used") == "95" else 0.0  # type: ignore[attr-defined]
+    place = made.place_limit_order
+
+    def place_and_tell(*args: Any, **kwargs: Any) -> Any:
+        tell = on_reply.get()
+        assert tell is not None
+        tell({"used": "95"} if args[2] == "9" else {})
+        return place(*args, **kwargs)
+
+    made.place_limit_order = place_and_tell  # type: ignore[method-assign]
+    registry.register(made)  # type: ignore[arg-type]
+    assert call(LIMIT)["success"]
+    assert call(LIMIT)["success"]
+    assert call(("place_limit_order", "BTC-USDT", "buy", "9", "100"))["success"]
+    for words in (LIMIT, READS[0]):
+        refused = call(words)
+        assert verdict(refused) == ("RATE_LIMITED", "not_sent")
+        assert refused["data"]["retry_after"] == pytest.approx(20.0)
+    assert call(CANCELS[1])["success"]
+    ticks.now += 20
+    assert call(LIMIT)["success"]
+    assert on_reply.get() is None

@@ -8,14 +8,16 @@ What the breaker stops: orders that may add exposure. Cancels, reduce-only order
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import getcontext, setcontext
+from functools import partial
 from typing import Any
 
 from Execution.common import log, settings
 from Execution.common.envelope import fail, failure
 from Execution.common.errors import ERROR_CODES, OUTCOMES, ExecutionError, Outcome
 from Execution.common.precision import OURS, Rules
+from Execution.common.replies import on_reply
 from Execution.common.resilience import Breaker, Budget, Limit, backoff
 from Execution.common.types import STATUSES, VENUE_FUNCTIONS, Envelope, Exchange
 
@@ -47,6 +49,7 @@ class Venue:
         self.name = name
         self.module = module
         self.local = bool(getattr(module, "LOCAL", False))
+        self.tells_fills = bool(getattr(module, "TELLS_FILLS", True))
         self.absence_grace = float(getattr(module, "ABSENCE_GRACE", 10.0))
         self.default_market = settings.choice(
             f"{name.upper()}_DEFAULT_MARKET",
@@ -54,6 +57,7 @@ class Venue:
             value=settings.get(f"{name.upper()}_DEFAULT_MARKET") or "spot",
         )
         self._limits: dict[str, Limit] = dict(getattr(module, "RATE_LIMITS", {}))
+        self.rate_pause: Callable[[Mapping[str, str]], float] | None = getattr(module, "rate_pause", None)
         self.rules: dict[tuple[str, str], tuple[float, Rules]] = {}
         self.guards: dict[str, tuple[Breaker, Budget | None]] = {}
 
@@ -66,8 +70,15 @@ class Venue:
         """Answer the breaker and the budget of an account."""
         found = self.guards.get(account)
         if found is None:
-            found = self.guards.setdefault(account, (Breaker(), Budget(self._limits) if self._limits else None))
+            limited = bool(self._limits or self.rate_pause)
+            found = self.guards.setdefault(account, (Breaker(), Budget(self._limits) if limited else None))
         return found
+
+    def heed(self, account: str, headers: Mapping[str, str]) -> None:
+        """Take from an answer's headers how much of the venue's limit is left."""
+        budget = self.guard(account)[1]
+        if self.rate_pause is not None and budget is not None and (pause := self.rate_pause(headers)) > 0:
+            budget.spare(pause)
 
 
 def call(venue: Venue, account: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Envelope:
@@ -193,6 +204,7 @@ def _once(
     before = getcontext()
     setcontext(OURS)
     token = settings.account.set(account)
+    heard = on_reply.set(partial(venue.heed, account)) if venue.rate_pause is not None else None
     try:
         answer = target(*args, **kwargs)
     except ExecutionError as error:
@@ -206,6 +218,8 @@ def _once(
         )
     finally:
         settings.account.reset(token)
+        if heard is not None:
+            on_reply.reset(heard)
         setcontext(before)
     if function == "place_orders" and isinstance(answer, list):
         return answer

@@ -76,6 +76,7 @@ class Budget:
         self._tokens = {kind: float(limit.calls) for kind, limit in self._limits.items()}
         self._updated = {kind: time.monotonic() for kind in self._limits}
         self._blocked_until = 0.0
+        self._slow_until = 0.0
         self._lock = threading.Lock()
 
     def take(self, kind: str) -> float:
@@ -84,6 +85,8 @@ class Budget:
             now = time.monotonic()
             if now < self._blocked_until:
                 return self._blocked_until - now
+            if kind != "cancel" and now < self._slow_until:
+                return self._slow_until - now
             bucket = kind if kind in self._limits else "order" if kind == "cancel" else kind
             limit = self._limits.get(bucket)
             if limit is None:
@@ -102,6 +105,11 @@ class Budget:
         """Stop everything for a while: the venue asked for it."""
         with self._lock:
             self._blocked_until = max(self._blocked_until, time.monotonic() + seconds)
+
+    def spare(self, seconds: float) -> None:
+        """Leave what is left of the venue's limit to cancels for a while."""
+        with self._lock:
+            self._slow_until = max(self._slow_until, time.monotonic() + seconds)
 
 
 def backoff(attempt: int, *, base: float = 0.1, most: float = 2.0) -> float:

@@ -382,29 +382,29 @@ def others_may_look(tmp_path: Path) -> Iterator[None]:
         folder.chmod(mode)
 
 
-@pytest.mark.parametrize(("folder", "file", "code"), [(0o555, 0o444, "STORE_FAILED"), (0o500, 0o400, "CONFIGURATION")])
-def test_a_file_that_may_not_be_written_or_read(
-    home: Path, others_may_look: None, folder: int, file: int, code: str
-) -> None:
-    price()
-    restart()
-    for each in home.iterdir():
-        each.chmod(file)
-    home.chmod(folder)
-    if not os.geteuid():
-        become = "import os; os.setegid(65534); os.seteuid(65534)\n"
-    elif code == "STORE_FAILED":
-        become = ""
-    else:
-        pytest.skip("needs a user to become another one")
-    try:
-        answer = run(become + "print(paper.place_market_order(S, 'buy', 0.01))", cwd="/")
-    finally:
-        home.chmod(0o700)
+def test_a_file_that_may_not_be_written_or_read(home: Path, others_may_look: None) -> None:
+    # One test and not two: they share the folders above, and would close them to each other.
+    for folder, file, code in ((0o555, 0o444, "STORE_FAILED"), (0o500, 0o400, "CONFIGURATION")):
+        price()
+        restart()
         for each in home.iterdir():
-            each.chmod(0o600)
-    assert f"'error': '{code}', 'outcome': 'not_sent'" in answer
-    good(paper.place_market_order(SWAP, "buy", 0.01))
+            each.chmod(file)
+        home.chmod(folder)
+        if not os.geteuid():
+            become = "import os; os.setegid(65534); os.seteuid(65534)\n"
+        elif code == "STORE_FAILED":
+            become = ""
+        else:
+            home.chmod(0o700)
+            pytest.skip("needs a user to become another one")
+        try:
+            answer = run(become + "print(paper.place_market_order(S, 'buy', 0.01))", cwd="/")
+        finally:
+            home.chmod(0o700)
+            for each in home.iterdir():
+                each.chmod(0o600)
+        assert f"'error': '{code}', 'outcome': 'not_sent'" in answer
+        good(paper.place_market_order(SWAP, "buy", 0.01))
 
 
 def test_the_file_is_private() -> None:
