@@ -207,7 +207,7 @@ class Executor:
 
     def _protect_entry(self, entry: OrderRecord, answer: Envelope, recorded: protection.Protection, key: str) -> None:
         """Send what protects an entry, and put what came of it into the answer."""
-        placed = protection.send_protection(self.orders, recorded)
+        placed = protection.send_protection(self.orders, recorded) + self._look_again(entry, answer)
         if all(each["success"] for each in placed):
             self._filled.discard(entry.client_order_id)
         answer["data"]["protection"] = placed
@@ -215,6 +215,19 @@ class Executor:
         answer["message"] = "; ".join(filter(None, [answer["message"], remark]))
         if key and not is_open_question(answer):
             self._once.keep(key, answer)
+
+    def _look_again(self, entry: OrderRecord, answer: Envelope) -> list[Envelope]:
+        """Ask for an entry whose venue does not tell with its answer what a limit order filled at once."""
+        if entry.status != "open" or registry.find(entry.exchange)[0].tells_fills:
+            return []
+        try:
+            self.orders.refresh(entry)
+        except ExecutionError as error:
+            log.error(f"entry {entry.client_order_id} is looked at again later: {error.message}")
+            return []
+        order = public(entry)
+        answer["data"] |= {"order": order, "orders": [order], "status": entry.status}
+        return self._protect_if_wanted(entry) if entry.filled else []
 
     def _resumed(self, records: list[OrderRecord], started: float) -> Envelope:
         """Answer a keyed signal whose orders were recorded by a process that died; protect what they filled."""

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, cast
 
-from Execution.common import guard, symbols
+from Execution.common import accounts, guard, symbols
 from Execution.common.envelope import fail, failure
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.guard import Venue
 from Execution.common.precision import Rules, rules_of
 from Execution.common.types import VENUE_FUNCTIONS, Envelope, Exchange
 
-BUILT = ("paper",)
-PLANNED = ("binance", "dYdX", "gate", "hyperliquid", "okx", "serum")
+BUILT = ("binance", "gate", "okx", "paper")
+PLANNED = ("dYdX", "hyperliquid", "serum")
 
 _RULES_MAX_AGE = 3600.0
 
@@ -175,6 +175,7 @@ def reset() -> None:
         for venue in _venues.values():
             venue.reset()
         _resolved.clear()
+    accounts.forget()
 
 
 def call(exchange_name: str, function: str, *args: Any, **kwargs: Any) -> Envelope:

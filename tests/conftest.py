@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from Execution import executor, order_manager, registry
-from Execution.common import clock, settings
+from Execution.common import clock, settings, transport
 from Execution.simulation import account
+from tests.venues.server import stop_all
 
 PREFIXES = ("EXECUTION_", "PAPER_", "RISK_", "OKX_", "BINANCE_", "GATE_", "HYPERLIQUID_", "DYDX_", "SOLANA_", "SERUM_")
+KNOWN = (*registry.BUILT, *registry.PLANNED)  # as they are before a test changes them
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reaches the internet: a venue that no test has given an address to cannot be reached."""
+    connect = socket.create_connection
+
+    def create_connection(address: tuple[str, int], *given: Any, **options: Any) -> socket.socket:
+        if address[0] not in ("127.0.0.1", "localhost", "::1"):
+            raise OSError(errno.ENETUNREACH, "tests stay on this machine")
+        return connect(address, *given, **options)
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +49,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     if order_manager.default_manager.cache_info().currsize:
         order_manager.default_manager().close()
     clock.set_clock(None)
+    stop_all()
+    transport.shared.close()
     _forget()
 
 
@@ -39,7 +59,7 @@ def _forget() -> None:
     executor.default_executor.cache_clear()
     order_manager.default_manager.cache_clear()
     for name in registry.names():
-        if name not in (*registry.BUILT, *registry.PLANNED):
+        if name not in KNOWN:
             registry.unregister(name)
     registry.reset()
     account.forget()

@@ -35,6 +35,11 @@ def venue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, home:
     return HARNESSES[request.param](monkeypatch)
 
 
+def supports(venue: Harness, function: str) -> bool:
+    """Tell whether a venue has a function of the contract."""
+    return function not in registry.find(venue.name)[0].module.UNSUPPORTED
+
+
 def refused(answer: Any, code: str, outcome: str, *words: str) -> None:
     """Assert a failure with this code and outcome, whose message has these words."""
     assert set(answer) == {"success", "data", "message"}
@@ -98,7 +103,7 @@ def test_a_wrong_argument_is_an_answer_too(venue: Harness) -> None:
     answer = venue.call("place_market_order", venue.swap, "buy", 0.01, colour="red")
     assert answer["success"] is False
     assert answer["data"]["outcome"] == "not_sent"
-    assert venue.good("get_fills") == []
+    assert venue.fills() == []
 
 
 # Shapes
@@ -116,7 +121,7 @@ def test_every_answer_has_its_shape(venue: Harness) -> None:
         (venue.call("get_open_orders"), list[Order]),
         (venue.call("cancel_order", venue.swap, **placed), Order),
         (venue.call("cancel_all_orders"), CancelAll),
-        (venue.call("get_fills"), list[Fill]),
+        (venue.call("get_fills", venue.swap), list[Fill]),
         (venue.call("get_account_info"), AccountInfo),
         (venue.call("get_positions"), list[Position]),
         (venue.call("adjust_position", venue.swap, "long", 0.01), Order),
@@ -200,14 +205,14 @@ def test_bad_input_is_refused_before_sending(
     answer = venue.call(function, venue.swap, *given, **options)
     refused(answer, "INVALID_ORDER", "not_sent", field)
     assert venue.good("get_open_orders") == []
-    assert venue.good("get_fills") == []
+    assert venue.fills() == []
 
 
 def test_bad_arguments_of_the_other_functions(venue: Harness) -> None:
-    for bad in (-1, NAN, INF, True, None, "x"):
+    for bad in (-1, NAN, INF, True, None, "x") if supports(venue, "cancel_all_after") else ():
         refused(venue.call("cancel_all_after", bad), "INVALID_ORDER", "not_sent", "seconds")
     for bad in (NAN, True, "x"):
-        refused(venue.call("get_fills", since=bad), "INVALID_ORDER", "not_sent", "since")
+        refused(venue.call("get_fills", venue.swap, since=bad), "INVALID_ORDER", "not_sent", "since")
 
 
 def test_a_refusal_names_the_value(venue: Harness) -> None:
@@ -267,6 +272,8 @@ def test_below_a_minimum_is_refused_with_the_numbers(venue: Harness) -> None:
     refused(
         venue.call("place_market_order", venue.swap, "buy", "0.0009"), "INVALID_ORDER", "not_sent", "0.0009", "0.001"
     )
+    if not venue.min_notional:
+        return  # some venues count amounts only
     small = venue.call("place_limit_order", venue.swap, "buy", 0.001, 4000)
     refused(small, "INVALID_ORDER", "not_sent", "notional", "4", "5")
     refused(venue.call("place_market_order", venue.spot, "buy", 0.00001), "INVALID_ORDER", "not_sent", "notional", "5")
@@ -276,7 +283,7 @@ def test_a_position_of_any_size_can_be_closed(venue: Harness) -> None:
     venue.good("place_market_order", venue.swap, "buy", 0.001)
     venue.move(venue.swap, 3000.0, 3001.0)
     closed = venue.good("place_limit_order", venue.swap, "sell", 0.001, 3000, reduce_only=True)
-    assert closed["status"] == "filled"
+    assert venue.good("get_order_status", venue.swap, closed["order_id"])["status"] == "filled"
 
 
 # The life of orders
@@ -312,10 +319,10 @@ def test_a_resting_order_fills_when_the_market_comes(venue: Harness) -> None:
 
 def test_a_market_order_fills_and_is_accounted_for(venue: Harness) -> None:
     before = venue.good("get_account_info")
-    order = venue.good("place_market_order", venue.swap, "buy", 0.1, client_order_id="m-1")
+    order = venue.settled(venue.good("place_market_order", venue.swap, "buy", 0.1, client_order_id="m-1"))
     assert (order["status"], order["filled"], order["average_price"]) == ("filled", 0.1, 60001.0)
     assert order["fee"] > 0
-    (fill,) = venue.good("get_fills", order_id=order["order_id"])
+    (fill,) = venue.good("get_fills", venue.swap, order_id=order["order_id"])
     assert (fill["side"], fill["amount"], fill["price"], fill["maker"]) == ("buy", 0.1, 60001.0, False)
     assert fill["client_order_id"] == "m-1"
     if "fills" in order:
@@ -329,9 +336,10 @@ def test_a_market_order_fills_and_is_accounted_for(venue: Harness) -> None:
     assert 0 < after["margin_ratio"] < 1
     venue.good("place_market_order", venue.swap, "sell", 0.1)
     assert venue.good("get_positions", venue.swap) == []
-    assert venue.good("get_fills")[0]["order_id"] == order["order_id"]
-    assert venue.good("get_fills", since=fill["timestamp"] + 3600) == []
-    assert len(venue.good("get_fills", since=fill["timestamp"])) == 2
+    assert venue.fills()[0]["order_id"] == order["order_id"]
+    assert venue.fills()[0]["client_order_id"] == ("m-1" if venue.fills_name_ids else "")
+    assert venue.fills(since=fill["timestamp"] + 3600) == []
+    assert len(venue.fills(since=fill["timestamp"])) == 2
 
 
 def test_spot_moves_balances(venue: Harness) -> None:
@@ -376,8 +384,11 @@ def test_post_only(venue: Harness) -> None:
 def test_time_in_force(venue: Harness) -> None:
     gone = venue.good("place_limit_order", venue.swap, "buy", 0.01, 50000, time_in_force="IOC")
     assert gone["status"] in ("cancelled", "expired")
-    killed = venue.good("place_limit_order", venue.swap, "buy", 0.01, 50000, time_in_force="FOK")
-    assert killed["status"] in ("cancelled", "expired")
+    killed = venue.call("place_limit_order", venue.swap, "buy", 0.01, 50000, time_in_force="FOK")
+    if venue.fok_ends:
+        assert killed["data"]["status"] in ("cancelled", "expired")
+    else:
+        refused(killed, "VENUE_REJECTED", "rejected")
     taken = venue.good("place_limit_order", venue.swap, "buy", 0.01, 60001, time_in_force="FOK")
     assert (taken["status"], taken["time_in_force"]) == ("filled", "FOK")
     assert venue.good("get_open_orders") == []
@@ -441,12 +452,20 @@ def test_a_condition_that_is_met_already_is_refused(venue: Harness) -> None:
 
 
 def test_a_client_order_id_is_used_once(venue: Harness) -> None:
+    if venue.unique_ids == "never":
+        pytest.skip(f"{venue.name} takes a client_order_id twice: only our own book keeps orders from doubling")
+    if venue.unique_ids == "live":
+        venue.good("place_limit_order", venue.swap, "buy", 0.01, 50000, client_order_id="once:1")
+        resting = venue.call("place_limit_order", venue.swap, "buy", 0.01, 50000, client_order_id="once:1")
+        refused(resting, "DUPLICATE_ORDER", "rejected", "once:1")
+        assert len(venue.good("get_open_orders")) == 1
+        return
     venue.good("place_market_order", venue.swap, "buy", 0.01, client_order_id="once:1")
     again = venue.call("place_market_order", venue.swap, "buy", 0.01, client_order_id="once:1")
     refused(again, "DUPLICATE_ORDER", "rejected", "once:1")
     resting = venue.call("place_limit_order", venue.swap, "buy", 0.01, 50000, client_order_id="once:1")
     refused(resting, "DUPLICATE_ORDER", "rejected", "once:1")
-    assert len(venue.good("get_fills")) == 1
+    assert len(venue.fills()) == 1
     assert venue.good("get_order_status", venue.swap, client_order_id="once:1")["status"] == "filled"
 
 
@@ -465,7 +484,7 @@ def test_orders_nobody_knows(venue: Harness) -> None:
         refused(venue.call("cancel_order", venue.spot, **key), "ORDER_NOT_FOUND", "rejected")
         refused(venue.call("get_order_status", venue.spot, **key), "ORDER_NOT_FOUND", "rejected")
     assert venue.good("get_order_status", venue.swap, client_order_id="here")["status"] == "open"
-    assert venue.good("get_fills", order_id="987654321") == []
+    assert venue.good("get_fills", venue.swap, order_id="987654321") == []
 
 
 def test_cancel_all_reaches_conditional_orders(venue: Harness) -> None:
@@ -559,6 +578,9 @@ def test_leverage(venue: Harness) -> None:
 
 
 def test_the_dead_mans_switch_is_armed_and_disarmed(venue: Harness) -> None:
+    if not supports(venue, "cancel_all_after"):
+        pytest.skip(f"{venue.name} has no cancel_all_after")
+    venue.good("place_limit_order", venue.swap, "buy", 0.01, 50000)
     armed = venue.good("cancel_all_after", 60)
     assert armed["seconds"] == 60.0
     assert armed["trigger_time"] == pytest.approx(venue.good("get_server_time")["timestamp"] + 60, abs=5)

@@ -186,7 +186,7 @@ def test_bad_signals_are_refused_with_all_that_is_wrong(signal: Any, words: list
         ("paper", "BTC", "INVALID_SYMBOL", "BTC"),
         ("paper", 5, "INVALID_SYMBOL", "5"),
         ("paper", "XYZ-USDT", "INVALID_SYMBOL", "XYZ"),
-        ("okx", SWAP, "NOT_SUPPORTED", "not built yet"),
+        ("serum", SWAP, "NOT_SUPPORTED", "not built yet"),
     ],
 )
 def test_unknown_places_are_named(exchange: Any, symbol: Any, code: str, word: str) -> None:

@@ -123,13 +123,13 @@ def test_a_name_that_could_not_be_called_is_refused(name: str) -> None:
 
 
 def test_a_venue_may_be_replaced_and_returns() -> None:
-    assert registry.is_placeholder("okx")
-    assert "okx" not in registry.built()
-    registry.register(FakeVenue("okx"))  # type: ignore[arg-type]
-    assert not registry.is_placeholder("okx:alpha")
-    assert "okx" in registry.built()
-    registry.unregister("OKX")
-    assert registry.is_placeholder("okx")
+    assert registry.is_placeholder("serum")
+    assert "serum" not in registry.built()
+    registry.register(FakeVenue("serum"))  # type: ignore[arg-type]
+    assert not registry.is_placeholder("serum:alpha")
+    assert "serum" in registry.built()
+    registry.unregister("SERUM")
+    assert registry.is_placeholder("serum")
 
 
 def test_registering_in_another_spelling_replaces_the_venue() -> None:
@@ -165,7 +165,7 @@ def test_capabilities_say_why_a_function_is_missing(venue: FakeVenue) -> None:
     table = registry.capabilities()
     assert list(table) == registry.names()
     assert all(set(row) == set(VENUE_FUNCTIONS) for row in table.values())
-    assert set(table["okx"].values()) == {"this venue is not built yet"}
+    assert set(table["serum"].values()) == {"this venue is not built yet"}
     assert table["fake"]["cancel_all_after"] == "it has no such switch"
     assert table["fake"]["get_ticker"] == ""
 

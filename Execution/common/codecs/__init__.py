@@ -1,0 +1,1 @@
+"""What venues speak, and nothing else: pure functions between the public shapes and each venue's own."""
