@@ -6,8 +6,9 @@
     bench.py --only signal --only logic
     bench.py --write                  and keep the tables in scripts/bench_results.md
 
-Cases: signal batch logic resting memory timeouts replay import. No network, a home of its own for each case; one CPU
-for us and for the peers alike. The peers run in .venv-bench, an environment of their own:
+Cases: signal batch logic resting memory timeouts replay import wire threads emergency cold. No network but loopback,
+a home of its own for each case; one CPU for us and for the peers alike. The peers run in .venv-bench, an environment
+of their own:
 
     python3 -m venv .venv-bench && .venv-bench/bin/pip install -r scripts/requirements-bench.txt
 
@@ -34,6 +35,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import bench_cases  # noqa: E402
+import bench_venues  # noqa: E402
 from bench_kit import ROOT, Figure, Peers, Plan, Result, Unavailable, pin  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
@@ -42,6 +44,7 @@ RESULTS = HERE / "bench_results.md"
 LONGEST_CASE = 300.0
 ROUNDS, QUICK_ROUNDS = 5, 2
 WITH_PEERS = ("signal", "batch", "resting")
+CASES = {**bench_cases.CASES, **bench_venues.CASES}
 
 
 def arguments(words: list[str] | None) -> argparse.Namespace:
@@ -50,7 +53,7 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--quick", action="store_true", help="smaller and fewer rounds")
-    parser.add_argument("--only", action="append", choices=bench_cases.CASES, metavar="CASE", help="this case; repeat")
+    parser.add_argument("--only", action="append", choices=CASES, metavar="CASE", help="this case; repeat")
     parser.add_argument(
         "--rounds", type=int, help=f"how often each is measured, {ROUNDS}, or {QUICK_ROUNDS} with --quick"
     )
@@ -68,7 +71,7 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
 
 def measure(name: str, plan: Plan) -> tuple[Result, dict[str, str]]:
     """Carry out a case in this process; answer what it found, and the versions of the peers."""
-    case = bench_cases.CASES[name]
+    case = CASES[name]
     started = time.monotonic()
     with Peers(plan.peers_python if name in WITH_PEERS else None) as peers:
         try:
@@ -231,7 +234,7 @@ def main(words: list[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
     asked = arguments(words)
     console = Console(stderr=asked.json, width=None if sys.stdout.isatty() else 120)
-    names = list(dict.fromkeys(asked.only or bench_cases.CASES))
+    names = list(dict.fromkeys(asked.only or CASES))
     facts = machine(words, pin())
     results, peers = run(names, asked, console)
     facts["peers"] = ", ".join(f"{name} {version}" for name, version in peers.items()) or "none"

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from Execution.common import settings, transport
 from Execution.common.accounts import Facts
 from Execution.common.answers import before_sending
+from Execution.common.clients import sdk_import
 from Execution.common.codecs.binance import parse_error
 from Execution.common.errors import Refused
 from Execution.common.offset import ClockOffset
@@ -137,7 +138,8 @@ def _client(address: str, key: str, secret: str, clock: ClockOffset) -> Any:
 
 
 def _signer() -> Any:
-    from binance.client import Client
+    with sdk_import():
+        from binance.client import Client
 
     class Signer(Client):  # type: ignore[misc]
         """Stamps with the venue's clock."""

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from Execution.common import settings, symbols, transport
 from Execution.common.accounts import Facts, PerAccount
 from Execution.common.answers import before_sending
+from Execution.common.clients import sdk_import
 from Execution.common.codecs.gate_account import parse_hedge_mode, parse_instrument
 from Execution.common.codecs.gate_errors import parse_error
 from Execution.common.codecs.gate_values import seconds_of, venue_symbol
@@ -103,7 +104,8 @@ class Session:
 
     def __init__(self) -> None:
         try:
-            from gate_api import ApiClient, Configuration
+            with sdk_import():
+                from gate_api import ApiClient, Configuration
         except ImportError:
             raise Refused("CONFIGURATION", "gate needs its SDK: pip install gate-api") from None
         base = settings.for_account(NAME, "BASE_URL") or (_TEST if _flag("TESTNET") else _LIVE)

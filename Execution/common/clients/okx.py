@@ -14,6 +14,7 @@ from typing import Any
 from Execution.common import settings, symbols, transport
 from Execution.common.accounts import Facts
 from Execution.common.answers import before_sending
+from Execution.common.clients import sdk_import
 from Execution.common.codecs.okx import ONE, Row, Terms, parse_error, parse_instrument
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.offset import ClockOffset
@@ -151,10 +152,11 @@ class Client:
 
 def _sdk(url: str, demo: str, keys: tuple[str, ...], clock: ClockOffset | None) -> Any:
     """Make the SDK's client; its own constructor, which makes an HTTP client and a TLS context, is not called."""
-    from okx.Account import AccountAPI
-    from okx.MarketData import MarketAPI
-    from okx.PublicData import PublicAPI
-    from okx.Trade import TradeAPI
+    with sdk_import():
+        from okx.Account import AccountAPI
+        from okx.MarketData import MarketAPI
+        from okx.PublicData import PublicAPI
+        from okx.Trade import TradeAPI
 
     class Sdk(TradeAPI, PublicAPI, MarketAPI, AccountAPI):  # type: ignore[misc]
         def __init__(self) -> None:
