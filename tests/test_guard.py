@@ -655,13 +655,13 @@ def test_an_open_breaker_lets_a_spot_holding_be_sold(venue: FakeVenue) -> None:
 
 def test_what_the_headers_of_an_answer_say_of_the_limit_is_heeded(ticks: Time) -> None:
     made = FakeVenue("fake")
-    made.rate_pause = lambda headers: 20.0 if headers.get("used") == "95" else 0.0  # type: ignore[attr-defined]
+    made.rate_pause = lambda _host, headers: 20.0 if headers.get("used") == "95" else 0.0  # type: ignore[attr-defined]
     place = made.place_limit_order
 
     def place_and_tell(*args: Any, **kwargs: Any) -> Any:
         tell = on_reply.get()
         assert tell is not None
-        tell({"used": "95"} if args[2] == "9" else {})
+        tell("host", {"used": "95"} if args[2] == "9" else {})
         return place(*args, **kwargs)
 
     made.place_limit_order = place_and_tell  # type: ignore[method-assign]

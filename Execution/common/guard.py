@@ -57,7 +57,7 @@ class Venue:
             value=settings.get(f"{name.upper()}_DEFAULT_MARKET") or "spot",
         )
         self._limits: dict[str, Limit] = dict(getattr(module, "RATE_LIMITS", {}))
-        self.rate_pause: Callable[[Mapping[str, str]], float] | None = getattr(module, "rate_pause", None)
+        self.rate_pause: Callable[[str, Mapping[str, str]], float] | None = getattr(module, "rate_pause", None)
         self.rules: dict[tuple[str, str], tuple[float, Rules]] = {}
         self.guards: dict[str, tuple[Breaker, Budget | None]] = {}
 
@@ -74,10 +74,10 @@ class Venue:
             found = self.guards.setdefault(account, (Breaker(), Budget(self._limits) if limited else None))
         return found
 
-    def heed(self, account: str, headers: Mapping[str, str]) -> None:
+    def heed(self, account: str, host: str, headers: Mapping[str, str]) -> None:
         """Take from an answer's headers how much of the venue's limit is left."""
         budget = self.guard(account)[1]
-        if self.rate_pause is not None and budget is not None and (pause := self.rate_pause(headers)) > 0:
+        if self.rate_pause is not None and budget is not None and (pause := self.rate_pause(host, headers)) > 0:
             budget.spare(pause)
 
 

@@ -344,7 +344,7 @@ def send(method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -
     reply = shared.send(method, url, headers, body, limits=Limits(connect, read), proxy=proxy)
     tell = on_reply.get()
     if tell is not None:
-        tell(reply.headers)
+        tell(reply.host, reply.headers)
     return reply
 
 

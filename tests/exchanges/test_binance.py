@@ -685,3 +685,25 @@ def test_the_dead_mans_switch_is_armed_by_symbol(venue: Binance) -> None:
     assert call("cancel_all_orders")["success"]
     assert call("cancel_all_after", 0)["data"] == {"seconds": 0.0, "trigger_time": None}
     assert owner.countdowns == {"BTCUSDT": 0, "ETHUSDT": 0}
+
+
+def test_the_weight_that_is_used_is_heeded() -> None:
+    for host, used, spared in (
+        ("api.binance.com", "5399", False),
+        ("api.binance.com", "5400", True),
+        ("fapi.binance.com", "2159", False),
+        ("fapi.binance.com", "2160", True),
+        ("fapi.binance.com", "many", False),
+    ):
+        pause = binance.rate_pause(host, {"x-mbx-used-weight-1m": used})
+        assert (0 < pause <= 60) is spared
+    assert binance.rate_pause("api.binance.com", {}) == 0.0
+
+
+def test_a_used_up_weight_leaves_room_for_cancels(venue: Binance, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = call("place_limit_order", SWAP, "buy", 0.01, 50000)
+    monkeypatch.setattr(venue.server, "headers", {"X-MBX-USED-WEIGHT-1M": "6001"})
+    assert call("get_open_orders")["success"]
+    refused = call("place_limit_order", SWAP, "buy", 0.01, 50000)
+    assert (refused["data"]["error"], refused["data"]["outcome"]) == ("RATE_LIMITED", "not_sent")
+    assert call("cancel_order", SWAP, place["data"]["order_id"])["success"]

@@ -1225,7 +1225,6 @@ def test_the_module_has_all_of_its_pure_functions_and_loads_no_sdk() -> None:
     names = ["limit_order", "market_order", "stop_order", "take_profit_order", "cancel"]
     parts = ["order", "position", "account", "instrument", "ticker", "kline", "fill", "error", "order_update"]
     code = f"""
-import subprocess
 import sys
 from Execution.exchanges import gate
 assert all(callable(getattr(gate, f"build_{{name}}")) for name in {names})
@@ -1235,3 +1234,12 @@ assert not {{"gate_api", "urllib3", "requests"}} & set(sys.modules)
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_window_that_is_almost_used_up_is_heeded() -> None:
+    reset = str(int(time.time()) + 5)
+    names = ("x-gate-ratelimit-requests-remain", "x-gate-ratelimit-limit", "x-gate-ratelimit-reset-timestamp")
+    for left, most, spared in (("2", "10", False), ("1", "10", True), ("0", "10", True), ("x", "10", False)):
+        pause = gate.rate_pause("host", dict(zip(names, (left, most, reset), strict=True)))
+        assert (0 < pause <= 5) is spared
+    assert gate.rate_pause("host", {}) == 0.0

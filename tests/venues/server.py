@@ -82,6 +82,8 @@ class VenueServer:
         self.faults: list[Fault] = []
         self.answered: dict[str, Response] = {}
         """The last answer to each "METHOD /path"."""
+        self.headers: dict[str, str] = {}
+        """Headers of every answer."""
         self.limited = Response(429, b'{"msg":"too many requests"}', {"Retry-After": "1"})
         self._answer = answer
         self._lock = threading.Lock()
@@ -189,7 +191,8 @@ def _handler(server: VenueServer) -> type[BaseHTTPRequestHandler]:
                 return
             head = [f"HTTP/1.1 {response.status} X", f"Content-Length: {len(response.body)}"]
             head += [
-                f"{name}: {value}" for name, value in {"Content-Type": "application/json", **response.headers}.items()
+                f"{name}: {value}"
+                for name, value in {"Content-Type": "application/json", **response.headers, **server.headers}.items()
             ]
             data = "\r\n".join([*head, "", ""]).encode() + response.body
             if what == "broken":

@@ -95,7 +95,12 @@ def _refusal(reply: transport.Reply) -> ExecutionError:
 def _retry_after(reply: transport.Reply) -> float | None:
     if reply.retry_after is not None:
         return reply.retry_after
-    reset = reply.headers.get("x-gate-ratelimit-reset-timestamp", "")
+    return wait_of(reply.headers)
+
+
+def wait_of(headers: Mapping[str, str]) -> float | None:
+    """Answer the seconds until a rate limit begins anew, where the headers say."""
+    reset = headers.get("x-gate-ratelimit-reset-timestamp", "")
     return max(0.0, seconds_of(reset) - time.time()) if reset.isascii() and reset.isdigit() else None
 
 
