@@ -34,6 +34,7 @@ from typing import Any
 
 from Execution.common import symbols
 from Execution.common.answers import answers, before_sending
+from Execution.common.asked import whole_of
 from Execution.common.clients.gate import (
     NAME,
     PAGE,
@@ -704,7 +705,7 @@ def set_leverage(symbol: str, leverage: int) -> Envelope:
     market = market_of(symbol)
     if not market.swap:
         raise Refused("NOT_SUPPORTED", f"{market.symbol} is spot and has no leverage")
-    value = _whole(leverage, "leverage", market.rules.max_leverage)
+    value = whole_of(leverage, "leverage", market.rules.max_leverage)
     cross = setting("MARGIN_MODE", ("cross", "isolated")) == "cross"
     query = {"leverage": "0", "cross_leverage_limit": str(value)} if cross else {"leverage": str(value)}
     with before_sending():
@@ -755,7 +756,7 @@ def get_klines(symbol: str, interval: str, *, start: float | None = None, limit:
     seconds = INTERVALS.get(interval) if isinstance(interval, str) else None
     if seconds is None:
         raise Refused("INVALID_ORDER", f"interval must be one of {', '.join(INTERVALS)}, not {interval!r:.60}")
-    count = _whole(limit, "limit", _MOST_KLINES[market.swap])
+    count = whole_of(limit, "limit", _MOST_KLINES[market.swap])
     kind, name = ("futures/usdt", "contract") if market.swap else ("spot", "currency_pair")
     query: dict[str, Any] = {name: market.name, "interval": _INTERVAL_NAMES.get(interval, interval)}
     if start is None:
@@ -772,10 +773,3 @@ def get_klines(symbol: str, interval: str, *, start: float | None = None, limit:
 def get_server_time() -> Envelope:
     """Read Gate's clock."""
     return ok({"timestamp": server_time()})
-
-
-def _whole(value: object, name: str, most: int) -> int:
-    number = number_of(value, name)
-    if number != number.to_integral_value() or not 1 <= number <= most:
-        raise Refused("INVALID_ORDER", f"{name} must be a whole number from 1 to {most}, not {value!r:.60}")
-    return int(number)

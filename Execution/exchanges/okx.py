@@ -31,6 +31,7 @@ from typing import Any
 from Execution.common import settings, symbols
 from Execution.common.accounts import PerAccount
 from Execution.common.answers import BAD_ANSWER, answers, before_sending
+from Execution.common.asked import slippage_of, whole_of
 from Execution.common.clients.okx import PAGE, Client, data_of
 from Execution.common.codecs.okx import (
     INTERVALS,
@@ -54,7 +55,6 @@ from Execution.common.codecs.okx import (
     parse_order_update,  # noqa: F401  # for streams
     parse_position,
     parse_ticker,
-    slippage_of,
     words_of,
 )
 from Execution.common.envelope import fail, ok
@@ -651,7 +651,7 @@ def set_leverage(symbol: str, leverage: int) -> Envelope:
     client, rules, terms = _market(symbol)
     if not symbols.is_swap(rules.symbol):
         raise Refused("NOT_SUPPORTED", f"{rules.symbol} is spot and has no leverage")
-    value = _whole(leverage, "leverage", rules.max_leverage)
+    value = whole_of(leverage, "leverage", rules.max_leverage)
     both = terms.position_mode == "hedge" and terms.margin_mode == "isolated"
     for position_side in ("long", "short") if both else ("",):
         client.ask("set_leverage", str(value), terms.margin_mode, instId=rules.symbol, posSide=position_side)
@@ -698,7 +698,7 @@ def get_klines(symbol: str, interval: str, *, start: float | None = None, limit:
     """Read at most 1440 candles; days and longer begin at midnight UTC."""
     if not isinstance(interval, str) or interval not in INTERVALS:
         raise Refused("INVALID_ORDER", f"interval must be one of {', '.join(INTERVALS)}, not {interval!r:.60}")
-    count = _whole(limit, "limit", _MOST_KLINES)
+    count = whole_of(limit, "limit", _MOST_KLINES)
     begin = None if start is None else int(number_of(start, "start") * 1000)
     client, name = _public(symbol)
     rows = _latest(client, name, interval, count) if begin is None else _since(client, name, interval, begin, count)
@@ -735,10 +735,3 @@ def _since(client: Client, name: str, interval: str, begin: int, count: int) -> 
 def get_server_time() -> Envelope:
     """Read the venue's clock."""
     return ok({"timestamp": int(data_of(CLIENTS.get().public.get_system_time())[0]["ts"]) / 1000})
-
-
-def _whole(value: object, name: str, most: int) -> int:
-    number = number_of(value, name)
-    if number != number.to_integral_value() or not 1 <= number <= most:
-        raise Refused("INVALID_ORDER", f"{name} must be a whole number from 1 to {most}, not {value!r:.60}")
-    return int(number)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from Execution.common import clock, symbols
+from Execution.common.asked import whole_of
 from Execution.common.envelope import ok
 from Execution.common.errors import ExecutionError, Refused
 from Execution.common.precision import Rules, exactly, number_of, positive, round_down
@@ -298,7 +299,7 @@ def set_leverage(symbol: str, leverage: int) -> Envelope:
     account, rules = _market(symbol)
     if not symbols.is_swap(rules.symbol):
         raise Refused("NOT_SUPPORTED", f"{rules.symbol} is spot and has no leverage")
-    value = _whole(leverage, "leverage", rules.max_leverage)
+    value = whole_of(leverage, "leverage", rules.max_leverage)
     desk.set_leverage(account, rules.symbol, value)
     return ok({"symbol": rules.symbol, "leverage": value}, account.source.remark)
 
@@ -338,7 +339,7 @@ def get_klines(symbol: str, interval: str, *, start: float | None = None, limit:
     seconds = INTERVALS.get(interval) if isinstance(interval, str) else None
     if seconds is None:
         raise Refused("INVALID_ORDER", f"interval must be one of {', '.join(INTERVALS)}, not {interval!r:.60}")
-    count = _whole(limit, "limit", MOST_KLINES)
+    count = whole_of(limit, "limit", MOST_KLINES)
     begin = None if start is None else float(number_of(start, "start"))
     found = desk.klines(account, rules.symbol, seconds, begin, count)
     return ok([parse_kline(kline) for kline in found], account.source.remark)
@@ -348,13 +349,6 @@ def get_klines(symbol: str, interval: str, *, start: float | None = None, limit:
 def get_server_time() -> Envelope:
     """Read the package's clock; during a replay it shows the recorded time."""
     return ok({"timestamp": clock.now()}, current().source.remark)
-
-
-def _whole(value: object, name: str, most: int) -> int:
-    number = number_of(value, name)
-    if number != number.to_integral_value() or not 1 <= number <= most:
-        raise Refused("INVALID_ORDER", f"{name} must be a whole number from 1 to {most}, not {value!r:.60}")
-    return int(number)
 
 
 # The stage: what no real venue has

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, cast
 
+from Execution.common.asked import check_side, check_terms, slippage_of
 from Execution.common.envelope import fail
 from Execution.common.errors import ErrorCode, Refused
 from Execution.common.precision import Rules, positive, round_amount, round_price
 from Execution.common.types import (
-    SIDES,
-    TIMES_IN_FORCE,
     AccountInfo,
     Balance,
     Envelope,
@@ -55,10 +54,7 @@ def build_limit_order(
 ) -> model.Request:
     """Answer the engine's request for a limit order."""
     direction = _check(rules, side, client_order_id, reduce_only)
-    if time_in_force not in TIMES_IN_FORCE:
-        raise Refused("INVALID_ORDER", f"time_in_force must be GTC, IOC or FOK, not {time_in_force!r:.60}")
-    if post_only is not False:
-        _check_post_only(post_only, time_in_force)
+    check_terms(time_in_force, post_only)
     limit = round_price(positive(price, "price"), side, rules)
     size = round_amount(positive(amount, "amount"), rules, None if reduce_only else limit)
     return model.Request(
@@ -152,17 +148,8 @@ def _conditional(
 
 
 def _slippage(value: Any) -> Decimal:
-    number = positive(value, "max_slippage")
-    if number >= 1:
-        raise Refused("INVALID_ORDER", f"max_slippage must be a fraction below 1, not {value!r:.60}")
+    number = slippage_of(value)
     return number - number % _SLIPPAGE_STEP
-
-
-def _check_post_only(post_only: object, time_in_force: str) -> None:
-    if post_only is not True:
-        raise Refused("INVALID_ORDER", f"post_only must be True or False, not {post_only!r:.60}")
-    if time_in_force != "GTC":
-        raise Refused("INVALID_ORDER", f"post_only needs time_in_force GTC, not {time_in_force}")
 
 
 def build_prices(rules: Rules, bid: Any, ask: Any, size: Any, last: Any) -> MarketRow:
@@ -193,20 +180,14 @@ def build_cancel(order_id: object, client_order_id: object) -> tuple[int | None,
 
 
 def _check(rules: Rules, side: object, client_order_id: object, reduce_only: object) -> model.Side:
-    if side != "buy" and side != "sell":
-        raise Refused("INVALID_ORDER", f"side must be {' or '.join(SIDES)}, not {side!r:.60}")
-    if reduce_only is not False:
-        if reduce_only is not True:
-            raise Refused("INVALID_ORDER", f"reduce_only must be True or False, not {reduce_only!r:.60}")
-        if not rules.symbol.endswith("-SWAP"):
-            raise Refused("INVALID_ORDER", f"reduce_only: {rules.symbol} is spot and has no position to reduce")
+    direction = check_side(rules, side, reduce_only)
     if client_order_id is not None and not (
         isinstance(client_order_id, str) and CLIENT_ORDER_ID.fullmatch(client_order_id)
     ):
         raise Refused(
             "INVALID_ORDER", f"client_order_id must be 1 to 64 of A-Z a-z 0-9 . _ : / -, not {client_order_id!r:.80}"
         )
-    return "buy" if side == "buy" else "sell"
+    return direction
 
 
 def parse_error(error: model.Rejected) -> Envelope:

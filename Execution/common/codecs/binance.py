@@ -15,11 +15,10 @@ from decimal import Decimal
 from typing import Any
 
 from Execution.common import symbols
+from Execution.common.asked import check_side, check_terms, slippage_of
 from Execution.common.errors import ErrorCode, ExecutionError, Outcome, Refused
 from Execution.common.precision import Rules, positive, round_amount, round_price
 from Execution.common.types import (
-    SIDES,
-    TIMES_IN_FORCE,
     AccountInfo,
     Balance,
     Fill,
@@ -192,10 +191,7 @@ def build_limit_order(
 ) -> dict[str, str]:
     """Answer the fields of POST order. Post-only is a type on spot, a time in force on futures."""
     request = _basis(rules, side, client_order_id, reduce_only, hedged)
-    if time_in_force not in TIMES_IN_FORCE:
-        raise Refused("INVALID_ORDER", f"time_in_force must be GTC, IOC or FOK, not {time_in_force!r:.60}")
-    if post_only is not False:
-        _check_post_only(post_only, time_in_force)
+    check_terms(time_in_force, post_only)
     limit = round_price(positive(price, "price"), side, rules)
     size = round_amount(positive(amount, "amount"), rules, None if reduce_only else limit)
     swap = symbols.is_swap(rules.symbol)
@@ -224,7 +220,7 @@ def build_market_order(
         best: the best price on the other side; the minimum notional is checked with it. None leaves that to Binance.
         band: the lowest and the highest limit price that Binance takes now; the bound stays inside.
     """
-    slippage = None if max_slippage is None else _slippage(max_slippage)
+    slippage = None if max_slippage is None else slippage_of(max_slippage)
     request = _basis(rules, side, client_order_id, reduce_only, hedged)
     size = round_amount(positive(amount, "amount"), rules, None if reduce_only else best)
     if slippage is None:
@@ -323,13 +319,8 @@ def _conditional(
 
 
 def _basis(rules: Rules, side: object, client_order_id: object, reduce_only: object, hedged: bool) -> dict[str, str]:
-    if side != "buy" and side != "sell":
-        raise Refused("INVALID_ORDER", f"side must be {' or '.join(SIDES)}, not {side!r:.60}")
-    if reduce_only is not False and reduce_only is not True:
-        raise Refused("INVALID_ORDER", f"reduce_only must be True or False, not {reduce_only!r:.60}")
+    check_side(rules, side, reduce_only)
     swap = symbols.is_swap(rules.symbol)
-    if reduce_only and not swap:
-        raise Refused("INVALID_ORDER", f"reduce_only: {rules.symbol} is spot and has no position to reduce")
     request = {
         "symbol": venue_symbol(rules.symbol),
         "side": "BUY" if side == "buy" else "SELL",
@@ -343,20 +334,6 @@ def _basis(rules: Rules, side: object, client_order_id: object, reduce_only: obj
     elif reduce_only:
         request["reduceOnly"] = "true"
     return request
-
-
-def _check_post_only(post_only: object, time_in_force: str) -> None:
-    if post_only is not True:
-        raise Refused("INVALID_ORDER", f"post_only must be True or False, not {post_only!r:.60}")
-    if time_in_force != "GTC":
-        raise Refused("INVALID_ORDER", f"post_only needs time_in_force GTC, not {time_in_force}")
-
-
-def _slippage(value: Any) -> Decimal:
-    number = positive(value, "max_slippage")
-    if number >= 1:
-        raise Refused("INVALID_ORDER", f"max_slippage must be a fraction below 1, not {value!r:.60}")
-    return number
 
 
 def _text(number: Decimal) -> str:

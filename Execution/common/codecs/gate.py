@@ -15,6 +15,7 @@ import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
+from Execution.common.asked import check_side, check_terms, slippage_of
 from Execution.common.codecs.gate_values import (
     Raw,
     Request,
@@ -133,12 +134,7 @@ def build_limit_order(
 ) -> Request:
     """Answer the body of a limit order. One-way and hedge mode are written alike: reduce_only is what closes."""
     text = _checked(rules, side, client_order_id, reduce_only)
-    if not isinstance(time_in_force, str) or time_in_force not in TIMES_IN_FORCE:
-        raise Refused("INVALID_ORDER", f"time_in_force must be GTC, IOC or FOK, not {time_in_force!r:.60}")
-    if not isinstance(post_only, bool):
-        raise Refused("INVALID_ORDER", f"post_only must be True or False, not {post_only!r:.60}")
-    if post_only and time_in_force != "GTC":
-        raise Refused("INVALID_ORDER", f"post_only needs time_in_force GTC, not {time_in_force}")
+    check_terms(time_in_force, post_only)
     limit = round_price(positive(price, "price"), side, rules)
     size = round_amount(positive(amount, "amount"), rules, None if reduce_only else limit)
     tif = "poc" if post_only else TIMES_IN_FORCE[time_in_force]
@@ -163,7 +159,7 @@ def build_market_order(
             max_slippage: both become limit orders that may not rest.
     """
     text = _checked(rules, side, client_order_id, reduce_only)
-    slippage = None if max_slippage is None else _slippage(max_slippage)
+    slippage = None if max_slippage is None else slippage_of(max_slippage)
     wanted = positive(amount, "amount")
     spot = not rules.symbol.endswith("-SWAP")
     if slippage is None and not (spot and side == "buy"):
@@ -311,21 +307,9 @@ def _bound(best: Decimal, side: str, slippage: Decimal, rules: Rules) -> Decimal
     return steps * rules.tick_size
 
 
-def _slippage(value: Any) -> Decimal:
-    number = positive(value, "max_slippage")
-    if number >= 1:
-        raise Refused("INVALID_ORDER", f"max_slippage must be a fraction below 1, not {value!r:.60}")
-    return number
-
-
 def _checked(rules: Rules, side: object, client_order_id: object, reduce_only: object) -> str:
     """Check what all orders have in common; answer the text for the client order id."""
-    if not isinstance(side, str) or side not in ("buy", "sell"):
-        raise Refused("INVALID_ORDER", f"side must be buy or sell, not {side!r:.60}")
-    if not isinstance(reduce_only, bool):
-        raise Refused("INVALID_ORDER", f"reduce_only must be True or False, not {reduce_only!r:.60}")
-    if reduce_only and not rules.symbol.endswith("-SWAP"):
-        raise Refused("INVALID_ORDER", f"reduce_only: {rules.symbol} is spot and has no position to reduce")
+    check_side(rules, side, reduce_only)
     return "" if client_order_id is None else encode_client_order_id(client_order_id)
 
 

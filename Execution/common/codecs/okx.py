@@ -12,12 +12,12 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, cast
 
+from Execution.common.asked import check_side, check_terms, slippage_of
 from Execution.common.errors import ErrorCode, ExecutionError, Outcome, Refused
 from Execution.common.precision import ZERO, Rules, positive, round_amount, round_price
 from Execution.common.symbols import is_swap, split
 from Execution.common.types import (
     SIDES,
-    TIMES_IN_FORCE,
     AccountInfo,
     Balance,
     Fill,
@@ -217,13 +217,7 @@ def build_limit_order(
 ) -> dict[str, str]:
     """Answer the fields of POST /api/v5/trade/order for a limit order."""
     fields = _fields(rules, side, client_order_id, reduce_only, terms, "clOrdId")
-    if time_in_force not in TIMES_IN_FORCE:
-        raise Refused("INVALID_ORDER", f"time_in_force must be GTC, IOC or FOK, not {time_in_force!r:.60}")
-    if post_only is not False:
-        if post_only is not True:
-            raise Refused("INVALID_ORDER", f"post_only must be True or False, not {post_only!r:.60}")
-        if time_in_force != "GTC":
-            raise Refused("INVALID_ORDER", f"post_only needs time_in_force GTC, not {time_in_force}")
+    check_terms(time_in_force, post_only)
     limit = round_price(positive(price, "price"), side, rules)
     kind = "post_only" if post_only else "limit" if time_in_force == "GTC" else time_in_force.lower()
     return {**fields, "ordType": kind, "sz": _size(rules, amount, None if reduce_only else limit), "px": text_of(limit)}
@@ -317,14 +311,6 @@ def build_cancel(
     return {"instId": symbol, "algoClOrdId" if conditional else "clOrdId": encode_id(_checked_id(client_order_id))}
 
 
-def slippage_of(value: Any) -> Decimal:
-    """Answer max_slippage as a fraction below 1."""
-    share = positive(value, "max_slippage")
-    if share >= 1:
-        raise Refused("INVALID_ORDER", f"max_slippage must be a fraction below 1, not {value!r:.60}")
-    return share
-
-
 def text_of(value: Decimal) -> str:
     """Write a number down in full, without an exponent."""
     text = format(value, "f")
@@ -346,17 +332,12 @@ def _fields(
     rules: Rules, side: object, client_order_id: str | None, reduce_only: object, terms: Terms, id_field: str
 ) -> dict[str, str]:
     """Answer what every order has. In hedge mode `posSide` says what is opened or closed, in net mode reduceOnly."""
-    if side != "buy" and side != "sell":
-        raise Refused("INVALID_ORDER", f"side must be {' or '.join(SIDES)}, not {side!r:.60}")
-    if reduce_only is not False and reduce_only is not True:
-        raise Refused("INVALID_ORDER", f"reduce_only must be True or False, not {reduce_only!r:.60}")
+    check_side(rules, side, reduce_only)
     swap = is_swap(rules.symbol)
     fields = {"instId": rules.symbol, "tdMode": terms.margin_mode if swap else terms.spot_mode, "side": str(side)}
     if client_order_id is not None:
         fields[id_field] = encode_id(_checked_id(client_order_id))
     if not swap:
-        if reduce_only:
-            raise Refused("INVALID_ORDER", f"reduce_only: {rules.symbol} is spot and has no position to reduce")
         if side == "buy":
             fields["tgtCcy"] = "base_ccy"  # a market buy would be reckoned in quote
     elif terms.position_mode == "hedge":
