@@ -116,6 +116,9 @@ def test_an_answer_is_answered_whatever_its_status(server: VenueServer, door: Tr
     (first, *_) = server.requests
     assert first.target == f"/order?signature={SECRET}"
     assert (first.headers["x-key"], first.body) == (SECRET, b'{"a": 1}')
+    assert first.headers["user-agent"] == "Execution"
+    door.send("GET", server.url, {"User-Agent": "mine"}, limits=LIMITS)
+    assert server.requests[-1].headers["user-agent"] == "mine"
 
 
 def test_a_body_that_is_no_json_is_unknown(server: VenueServer, door: Transport) -> None:

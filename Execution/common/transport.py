@@ -414,6 +414,8 @@ def _request(method: str, origin: Origin, target: str, headers: Mapping[str, str
     host = origin.host if origin.port in (80, 443) else f"{origin.host}:{origin.port}"
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Accept-Encoding: identity"]
     lines += [f"{name}: {value}" for name, value in headers.items() if name.lower() not in _OURS]
+    if "User-Agent" not in headers:
+        lines.append(_AGENT)  # some venues' front doors turn away who has no name
     if body or method in ("POST", "PUT", "PATCH"):
         lines.append(f"Content-Length: {len(body)}")
     text = "".join(lines)
@@ -425,6 +427,7 @@ def _request(method: str, origin: Origin, target: str, headers: Mapping[str, str
         raise Refused("CONFIGURATION", f"a request to {origin.host} holds characters that HTTP has none for") from None
 
 
+_AGENT = "User-Agent: Execution"
 _OURS = frozenset(("accept-encoding", "connection", "content-length", "host", "transfer-encoding"))
 
 
