@@ -773,6 +773,20 @@ def test_doctor_knows_the_settings_of_a_second_paper_account(monkeypatch: pytest
     assert [row for row in checkup.examine("settings") if row["level"] != "ok"] == []
 
 
+def test_doctor_names_a_misspelt_setting_of_a_venue(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OKX_API_KEY", "OKX_ALPHA_API_KEY", "BINANCE_FUTURES_BASE_URL", "GATE_TESTNET", "BINANCE_MARKETS"):
+        monkeypatch.setenv(name, "x")
+    assert not [row for row in checkup.examine("settings") if row["level"] == "warning"]
+    monkeypatch.setenv("OKX_MARGIN_MOD", "cross")
+    monkeypatch.setenv("GATE_SOMETHING", "x")
+    rows = [row for row in checkup.examine("settings") if row["level"] == "warning"]
+    assert [row["found"] for row in rows] == [
+        "GATE_SOMETHING is no setting of Gate",
+        "OKX_MARGIN_MOD is no setting of Okx",
+    ]
+    assert rows[1]["advice"] == "did you mean OKX_MARGIN_MODE?"
+
+
 def test_doctor_sees_a_damaged_page(traded: Path) -> None:
     store = traded / "execution.db"
     content = bytearray(store.read_bytes())

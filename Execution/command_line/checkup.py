@@ -88,6 +88,25 @@ def check_settings() -> Iterator[Finding]:
         if name.startswith(("EXECUTION_", "RISK_", "PAPER_")) and not _is_setting(name):
             near = difflib.get_close_matches(name, settings.DEFAULTS, n=1)
             yield _warning(f"{name} is no setting", f"did you mean {near[0]}?" if near else "see the README's table")
+        venue, _, rest = name.partition("_")
+        if venue in _VENUES and not f"_{rest}".endswith(_OF_A_VENUE):
+            near = difflib.get_close_matches(f"_{rest}", _OF_A_VENUE, n=1)
+            advice = f"did you mean {venue}{near[0]}?" if near else "see the README's table"
+            yield _warning(f"{name} is no setting of {venue.title()}", advice)
+
+
+_VENUES = frozenset(name.upper() for name in registry.BUILT if name != "paper")
+_OF_A_VENUE = (
+    "_API_KEY",
+    "_API_SECRET",
+    "_BASE_URL",
+    "_DEFAULT_MARKET",
+    "_MARGIN_MODE",
+    "_MARKETS",
+    "_PASSPHRASE",
+    "_TESTNET",
+)
+"""How the settings of a venue end, whichever account they are for: OKX_ALPHA_API_KEY."""
 
 
 def _is_setting(name: str) -> bool:
