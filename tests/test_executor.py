@@ -18,6 +18,9 @@ from Execution.exchanges import paper
 from Execution.executor import Executor, default_executor
 from Execution.order_manager import default_manager
 from Execution.risk_manager import RiskManager
+from Execution.signals.orders import closing_orders
+from Execution.signals.parse import parse
+from tests import fakes
 
 SWAP = "BTC-USDT-SWAP"
 SPOT = "BTC-USDT"
@@ -664,3 +667,12 @@ def test_executions_that_the_answer_did_not_carry_are_fetched() -> None:
     assert default_manager().get_fills(name) == []
     default_executor().sync()
     assert sum(fill["amount"] for fill in default_manager().get_fills(name)) == 0.01
+
+
+def test_a_spot_holding_is_closed_though_what_is_locked_of_it_cannot_be_read() -> None:
+    made = fakes.FakeVenue("fake")
+    registry.register(made)  # type: ignore[arg-type]
+    made.failing["get_account_info"] = ("VENUE_DOWN", "not_sent")
+    held = fakes.position("BTC-USDT", "long", 2.0, margin_mode="spot")
+    orders, remarks = closing_orders("fake", "BTC-USDT", parse({"action": "close"}), [held], None)  # type: ignore[list-item]
+    assert ([order.amount for order in orders], remarks) == ([2], [])

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from Execution import registry
-from Execution.common.errors import Refused
+from Execution.common.errors import ExecutionError, Refused
 from Execution.common.holding import is_too_small
 from Execution.common.order import OrderRecord
 from Execution.common.precision import Rules, exact, round_down
@@ -107,7 +107,7 @@ def closing_orders(
         rules = registry.rules(name, symbol)
         held = exact(position["size"])
         base = split(symbol)[0]
-        free = held if is_swap(symbol) else min(held, free_of(name, base, held))
+        free = held if is_swap(symbol) else min(held, _free(name, base, held))
         size = round_down(free, rules.lot_size)
         if not _is_too_small(size, signal, position, rules):
             orders.append(_closing_order(name, position, signal, size, collar, len(orders)))
@@ -125,6 +125,17 @@ def _is_too_small(size: Decimal, signal: Signal, position: Position, rules: Rule
     """Tell whether so much of a position is less than the smallest order; reduce-only ones have no least notional."""
     price = signal.price or (exact(position["mark_price"]) if position["mark_price"] else None)
     return is_too_small(size, rules, None if is_swap(rules.symbol) else price)
+
+
+def _free(name: str, asset: str, held: Decimal) -> Decimal:
+    """Answer what open orders leave free of a spot holding; all of it where the account cannot be read just now.
+
+    A close must not wait for that: the venue itself refuses to sell what is locked.
+    """
+    try:
+        return free_of(name, asset, held)
+    except ExecutionError:
+        return held
 
 
 def _closing_order(
